@@ -1,0 +1,240 @@
+//! What a backend owes: one entry for every message it was sent that is answered, in the order sent.
+//!
+//! The server answers strictly in order, so the entry at the front says whose the next reply is. Three rules of the
+//! protocol make it more than a queue (PostgreSQL manual 55.2.3):
+//!
+//! 1. After an error in the extended protocol the server ignores everything up to the next Sync: those entries leave
+//!    without an answer, and what we had prepared in them never happened.
+//! 2. An error in a simple query or a function call ignores nothing; ReadyForQuery follows it.
+//! 3. While it copies from the client, the server ignores Sync and Flush: a Sync that was sent before the copy began is
+//!    never answered.
+
+use std::collections::VecDeque;
+
+use smallvec::SmallVec;
+
+use crate::wire::Violation;
+use crate::wire::backend::{CLOSE_COMPLETE, PARSE_COMPLETE};
+
+use super::{StatementId, Verdict};
+
+/// One message's debt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Owed {
+    /// A client's Parse, sent; the statement it makes when named.
+    Parse(Option<StatementId>),
+    /// A client's Parse that will fail because its name is taken.
+    ParseDuplicate,
+    /// A client's Parse of something that is prepared already: we answer when its turn comes.
+    SayParsed,
+    /// A client's Close that the server need not see: we answer when its turn comes.
+    SayClosed,
+    Bind,
+    Describe,
+    Execute,
+    Close,
+    Sync,
+    /// A simple query: any number of replies, then ReadyForQuery.
+    Query,
+    FunctionCall,
+    /// Our own Parse, to prepare here what the session prepared elsewhere.
+    OwnParse(StatementId),
+    OwnParseUnnamed,
+    OwnClose(StatementId),
+    /// Our own simple query.
+    OwnQuery,
+}
+
+/// Whose the reply is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    Client,
+    Own,
+}
+
+/// What an error took with it.
+#[derive(Debug, Default)]
+pub struct Failure {
+    /// Whether the error answers a message of our own that stands alone (an [`Owed::OwnQuery`]).
+    pub own: bool,
+    /// Whether it answers a Parse whose name was taken.
+    pub duplicate: bool,
+    /// Statements that were to be prepared and are not.
+    pub unprepared: SmallVec<[StatementId; 4]>,
+    /// Statements that were to be closed and are still there.
+    pub unclosed: SmallVec<[StatementId; 4]>,
+    /// Whether the unnamed statement was to be parsed and was not.
+    pub unnamed: bool,
+    /// How many Parses of the client did not happen.
+    pub parses: usize,
+}
+
+/// See the module's text.
+#[derive(Debug, Default)]
+pub struct Ledger {
+    owed: VecDeque<Owed>,
+    /// True exactly when the server ignores what comes until a Sync that was not sent yet.
+    ignoring: bool,
+    /// True exactly when messages were sent that no Sync follows yet.
+    unsynced: bool,
+}
+
+impl Ledger {
+    /// Enters one message that was, or is about to be, sent.
+    pub fn owe(&mut self, owed: Owed) {
+        match owed {
+            Owed::Sync => {
+                self.unsynced = false;
+                self.ignoring = false;
+            }
+            // Never between messages of an open pipeline.
+            Owed::OwnQuery => debug_assert!(!self.unsynced),
+            Owed::Query | Owed::FunctionCall if self.ignoring => return,
+            Owed::Query | Owed::FunctionCall => {}
+            _ if self.ignoring => return,
+            _ => self.unsynced = true,
+        }
+        self.owed.push_back(owed);
+    }
+
+    /// Whether messages owed while ignoring leave no entry: then the caller must undo what it did for them.
+    pub fn ignoring(&self) -> bool {
+        self.ignoring
+    }
+
+    /// True exactly when nothing is owed and no pipeline is open.
+    pub fn settled(&self) -> bool {
+        self.owed.is_empty() && !self.unsynced
+    }
+
+    /// True exactly when messages were sent that no Sync follows yet.
+    pub fn unsynced(&self) -> bool {
+        self.unsynced
+    }
+
+    /// How many entries wait.
+    pub fn len(&self) -> usize {
+        self.owed.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.owed.is_empty()
+    }
+
+    /// How many ReadyForQuery the client still waits for.
+    pub fn readies(&self) -> usize {
+        self.owed
+            .iter()
+            .filter(|owed| matches!(owed, Owed::Sync | Owed::Query | Owed::FunctionCall))
+            .count()
+    }
+
+    /// The next answer that is ours to give, if its turn has come. Ask again until `None`.
+    pub fn say(&mut self) -> Option<(&'static [u8], bool)> {
+        let (reply, parsed) = match self.owed.front()? {
+            Owed::SayParsed => (PARSE_COMPLETE, true),
+            Owed::SayClosed => (CLOSE_COMPLETE, false),
+            _ => return None,
+        };
+        self.owed.pop_front();
+        Some((reply, parsed))
+    }
+
+    /// A reply that settles nothing: a row, copy data.
+    pub fn content(&self) -> Verdict {
+        match self.owed.front() {
+            Some(Owed::OwnQuery) => Verdict::Skip,
+            _ => Verdict::Forward,
+        }
+    }
+
+    /// ParseComplete.
+    pub fn parsed(&mut self) -> Result<Outcome, Violation> {
+        match self.owed.pop_front() {
+            Some(Owed::Parse(_) | Owed::ParseDuplicate) => Ok(Outcome::Client),
+            Some(Owed::OwnParse(_) | Owed::OwnParseUnnamed) => Ok(Outcome::Own),
+            _ => Err(Violation::Tag),
+        }
+    }
+
+    /// Any other reply of a statement: settles the entry at the front when `tag` is its last reply.
+    pub fn answered(&mut self, tag: u8) -> Result<Outcome, Violation> {
+        let front = *self.owed.front().ok_or(Violation::Tag)?;
+        let last = match (front, tag) {
+            (Owed::OwnQuery, _) => return Ok(Outcome::Own),
+            (Owed::Query, _) => return Ok(Outcome::Client),
+            (Owed::FunctionCall, b'V') => false,
+            (Owed::Bind, b'2') => true,
+            (Owed::Describe, b't') => false,
+            (Owed::Describe, b'T' | b'n') => true,
+            (Owed::Execute, b'C' | b'I' | b's') => true,
+            // Copying out of an extended statement: the responses are content, CommandComplete settles.
+            (Owed::Execute, b'H' | b'c' | b'T') => false,
+            (Owed::Close, b'3') => true,
+            (Owed::OwnClose(_), b'3') => {
+                self.owed.pop_front();
+                return Ok(Outcome::Own);
+            }
+            _ => return Err(Violation::Tag),
+        };
+        if last {
+            self.owed.pop_front();
+        }
+        Ok(Outcome::Client)
+    }
+
+    /// ReadyForQuery: true when it is the client's.
+    pub fn ready(&mut self) -> Result<bool, Violation> {
+        match self.owed.pop_front() {
+            Some(Owed::Sync | Owed::Query | Owed::FunctionCall) => Ok(true),
+            Some(Owed::OwnQuery) => Ok(false),
+            _ => Err(Violation::Tag),
+        }
+    }
+
+    /// CopyInResponse or CopyBothResponse: the Sync sent behind the statement will be read by the copy, and ignored.
+    pub fn copy_in(&mut self) {
+        if self.owed.front() != Some(&Owed::Execute) {
+            return;
+        }
+        while self.owed.get(1) == Some(&Owed::Sync) {
+            self.owed.remove(1);
+            self.unsynced = true;
+        }
+    }
+
+    /// ErrorResponse.
+    pub fn failed(&mut self) -> Failure {
+        let mut failure = Failure::default();
+        match self.owed.front() {
+            Some(Owed::OwnQuery) => failure.own = true,
+            // ReadyForQuery follows; also when the commit at the Sync itself failed. Nothing owed: the server says
+            // goodbye.
+            Some(Owed::Query | Owed::FunctionCall | Owed::Sync) | None => {}
+            Some(first) => {
+                failure.duplicate = *first == Owed::ParseDuplicate;
+                while let Some(owed) = self.owed.front().copied() {
+                    match owed {
+                        Owed::Sync => return failure,
+                        Owed::Parse(Some(statement)) => {
+                            failure.unprepared.push(statement);
+                            failure.parses += 1;
+                        }
+                        Owed::Parse(None) => {
+                            failure.unnamed = true;
+                            failure.parses += 1;
+                        }
+                        Owed::ParseDuplicate | Owed::SayParsed => failure.parses += 1,
+                        Owed::OwnParse(statement) => failure.unprepared.push(statement),
+                        Owed::OwnClose(statement) => failure.unclosed.push(statement),
+                        Owed::OwnParseUnnamed => failure.unnamed = true,
+                        _ => {}
+                    }
+                    self.owed.pop_front();
+                }
+                self.ignoring = true;
+            }
+        }
+        failure
+    }
+}

@@ -1,0 +1,103 @@
+//! The statements prepared on one backend. When there are too many, the least recently used one goes.
+
+use std::num::NonZeroU64;
+
+use rustc_hash::FxHashMap;
+
+/// Names one statement within a shard: same number, same text and parameter types.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct StatementId(pub NonZeroU64);
+
+impl StatementId {
+    /// The name under which backends know the statement.
+    pub fn name(self) -> Vec<u8> {
+        let mut name = NAME_PREFIX.to_vec();
+        name.extend_from_slice(self.0.to_string().as_bytes());
+        name
+    }
+}
+
+/// See the module's text. Bounded by the number given to [`Prepared::new`].
+#[derive(Debug)]
+pub struct Prepared {
+    /// The number of the last use of each.
+    statements: FxHashMap<StatementId, u64>,
+    uses: u64,
+    max: usize,
+}
+
+impl Prepared {
+    pub fn new(max: usize) -> Prepared {
+        Prepared { statements: FxHashMap::default(), uses: 0, max: max.max(1) }
+    }
+
+    /// Whether `statement` is here; if so it was just used.
+    pub fn touch(&mut self, statement: StatementId) -> bool {
+        self.uses += 1;
+        match self.statements.get_mut(&statement) {
+            Some(used) => {
+                *used = self.uses;
+                true
+            }
+            None => false,
+        }
+    }
+
+    pub fn insert(&mut self, statement: StatementId) {
+        self.uses += 1;
+        self.statements.insert(statement, self.uses);
+    }
+
+    pub fn remove(&mut self, statement: StatementId) {
+        self.statements.remove(&statement);
+    }
+
+    /// The statement that has to go before another comes; it is forgotten here.
+    pub fn evict(&mut self) -> Option<StatementId> {
+        if self.statements.len() < self.max {
+            return None;
+        }
+        // A search, but only when a full backend meets a new statement: a Parse on the server costs far more.
+        let oldest = *self.statements.iter().min_by_key(|(_, used)| **used)?.0;
+        self.statements.remove(&oldest);
+        Some(oldest)
+    }
+
+    pub fn clear(&mut self) {
+        self.statements.clear();
+    }
+
+    pub fn len(&self) -> usize {
+        self.statements.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.statements.is_empty()
+    }
+}
+
+/// What our statements' names begin with on a backend; no client's name can be taken for one, since names known to a
+/// session are always translated and unknown ones exist nowhere.
+const NAME_PREFIX: &[u8] = b"pgweir_";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn id(number: u64) -> StatementId {
+        StatementId(NonZeroU64::new(number).unwrap())
+    }
+
+    #[test]
+    fn the_least_recently_used_statement_goes_first() {
+        let mut prepared = Prepared::new(2);
+        prepared.insert(id(1));
+        assert_eq!(prepared.evict(), None);
+        prepared.insert(id(2));
+        assert!(prepared.touch(id(1)));
+        assert_eq!(prepared.evict(), Some(id(2)));
+        prepared.insert(id(3));
+        assert!(!prepared.touch(id(2)));
+        assert!(prepared.touch(id(1)) && prepared.touch(id(3)));
+    }
+}

@@ -1,0 +1,479 @@
+//! The control plane: one thread that keeps the picture of the cluster true and answers the operator.
+//!
+//! ```text
+//!   nodes ◀── probe ──┐                                        ┌──▶ doors of the shards: pictures, policies, orders
+//!   name servers ◀────┤   reports    ┌──────────┐   picture    │
+//!                     ├─────────────▶│ cluster  ├──────────────┤
+//!   shards ─ suspect ─┘              └──────────┘              └──▶ gauges of the nodes
+//!   shards ─ work ────────▶ helper threads ──▶ answers
+//!   shards ─ statements ──▶ admin ──▶ snapshots of all shards ──▶ answers
+//!   signals, RELOAD ──────▶ reload, shutdown
+//! ```
+//!
+//! [`cluster`], [`health`], [`picture`], [`caught_up`], [`shutdown`] and [`admin`] decide and do nothing else; this file,
+//! [`probe`], [`work`], [`reload`] and [`signals`] do. It runs on glommio alone, unpinned: nothing here is on the way of
+//! a query, and no shard waits for it except with a login or an admin statement.
+
+mod admin;
+mod bell;
+mod caught_up;
+mod cluster;
+mod gather;
+mod health;
+mod log;
+mod lsn;
+mod outbox;
+mod picture;
+mod policy;
+mod probe;
+mod reload;
+mod shutdown;
+mod signal;
+mod signals;
+mod view;
+mod work;
+
+pub use self::bell::Bell;
+pub(crate) use self::cluster::NODES_MAX;
+pub use self::log::log_to_stderr;
+pub use self::policy::policy;
+pub use self::signals::obey_signals;
+pub use self::view::{NodeView, View};
+
+use std::cell::{Cell, RefCell};
+use std::path::PathBuf;
+use std::rc::Rc;
+use std::sync::{Arc, mpsc};
+use std::time::{Duration, Instant, SystemTime};
+
+use crossbeam_queue::ArrayQueue;
+use glommio::timer::Timer;
+use glommio::{ExecutorJoinHandle, LocalExecutorBuilder, PoolPlacement};
+
+use self::admin::Window;
+use self::cluster::{Cluster, Note};
+use self::gather::Gatherer;
+use self::outbox::Outbox;
+use self::probe::Report;
+use self::shutdown::{Order, Shutdown};
+use self::signal::Signal;
+use self::work::Helpers;
+use crate::auth::node::SaltedKeys;
+use crate::config::Monitor;
+use crate::counters::Latencies;
+use crate::door::{Policy, ShardId, Shared, ToControl, ToShard};
+use crate::topology::{Moment, NodeAddress, NodeId, Topology};
+
+/// What control needs to start.
+pub struct Setup {
+    pub shared: Shared,
+    /// The bell of `shared.control`.
+    pub bell: Bell,
+    pub policy: Arc<Policy>,
+    /// What `policy` was made with: a reload makes another with the same.
+    pub seed: [u8; 32],
+    /// Where the configuration is read again from. `None`: there is no file, and a reload is refused.
+    pub file: Option<PathBuf>,
+}
+
+
+/// A control thread that runs.
+pub struct Running {
+    handle: Handle,
+    topology: Arc<Topology>,
+    thread: ExecutorJoinHandle<()>,
+}
+
+/// Speaks to control from other threads. Nobody waits, except for a view.
+#[derive(Clone)]
+pub struct Handle {
+    commands: Arc<ArrayQueue<Command>>,
+    bell: Bell,
+}
+
+enum Command {
+    Drain,
+    End,
+    Reload,
+    Stop,
+    View(mpsc::SyncSender<View>),
+}
+
+/// Starts the thread; probing begins at once.
+///
+/// # Errors
+///
+/// Why there is no executor: most likely the kernel refuses io_uring.
+pub fn start(setup: Setup) -> Result<Running, std::io::Error> {
+    let commands = Arc::new(ArrayQueue::new(COMMANDS_MAX));
+    let handle = Handle { commands: commands.clone(), bell: setup.bell.clone() };
+    let cluster = Cluster::new(&setup.policy.config, SystemTime::now());
+    let topology = cluster.picture();
+    let (started, starting) = mpsc::sync_channel(1);
+    let thread = LocalExecutorBuilder::default()
+        .name("pgweir-control")
+        .io_memory(IO_MEMORY)
+        .ring_depth(RING_DEPTH)
+        .blocking_thread_pool_placement(PoolPlacement::Unbound(work::threads()))
+        .spawn(move || {
+            let _ = started.send(());
+            run(setup, cluster, commands)
+        })
+        .map_err(std::io::Error::from)?;
+    match starting.recv() {
+        Ok(()) => Ok(Running { handle, topology, thread }),
+        // The thread ended before its first task ran.
+        Err(_) => Err(match thread.join() {
+            Err(error) => error.into(),
+            Ok(()) => std::io::Error::other("the control thread ended at once"),
+        }),
+    }
+}
+
+impl Running {
+    pub fn handle(&self) -> &Handle {
+        &self.handle
+    }
+
+    /// The picture of the start, for shards to begin with: all nodes are down until a probe has told otherwise.
+    pub fn topology(&self) -> Arc<Topology> {
+        self.topology.clone()
+    }
+
+    /// Ends the thread. The shards have ended before.
+    pub fn end(self) {
+        self.handle.say(Command::End);
+        if self.thread.join().is_err() {
+            tracing::error!("the control thread did not end in order");
+        }
+    }
+}
+
+impl Handle {
+    /// The state of everything now. Empty when control does not answer within [`VIEW_MAX`].
+    pub fn view(&self) -> View {
+        let (answer, answered) = mpsc::sync_channel(1);
+        self.say(Command::View(answer));
+        answered.recv_timeout(VIEW_MAX).unwrap_or_default()
+    }
+
+    /// Lets transactions finish, for as long as `shutdown_timeout` says, then ends. A second time: ends now.
+    pub fn drain(&self) {
+        self.say(Command::Drain);
+    }
+
+    /// Ends now.
+    pub fn stop(&self) {
+        self.say(Command::Stop);
+    }
+
+    /// Reads the configuration again.
+    pub fn reload(&self) {
+        self.say(Command::Reload);
+    }
+
+    fn say(&self, command: Command) {
+        // Full only when somebody asks a thousand times faster than anybody is answered.
+        let _ = self.commands.push(command);
+        self.bell.ring();
+    }
+}
+
+/// What the tasks of the control thread share.
+struct Control {
+    shared: Shared,
+    file: Option<PathBuf>,
+    seed: [u8; 32],
+    policy: RefCell<Arc<Policy>>,
+    cluster: RefCell<Cluster>,
+    /// By shard.
+    outboxes: RefCell<Vec<Outbox>>,
+    /// By shard: whether it has ended.
+    ended: RefCell<Vec<bool>>,
+    shutdown: RefCell<Shutdown>,
+    /// By node id: asks for a probe at once.
+    probes: RefCell<Vec<Rc<Signal>>>,
+    /// The monitor's, as soon as they were derived.
+    keys: RefCell<Option<SaltedKeys>>,
+    helpers: Helpers,
+    gatherer: Gatherer,
+    window: RefCell<Window>,
+    /// The query times up to the last view.
+    viewed: RefCell<Latencies>,
+    reloading: Cell<bool>,
+}
+
+async fn run(setup: Setup, cluster: Cluster, commands: Arc<ArrayQueue<Command>>) {
+    let shards = setup.shared.shards.len();
+    let control = Rc::new(Control {
+        shared: setup.shared,
+        file: setup.file,
+        seed: setup.seed,
+        policy: RefCell::new(setup.policy),
+        cluster: RefCell::new(cluster),
+        outboxes: RefCell::new((0..shards).map(|_| Outbox::default()).collect()),
+        ended: RefCell::new(vec![false; shards]),
+        shutdown: RefCell::default(),
+        probes: RefCell::default(),
+        keys: RefCell::default(),
+        helpers: Helpers::new(),
+        gatherer: Gatherer::default(),
+        window: RefCell::default(),
+        viewed: RefCell::default(),
+        reloading: Cell::new(false),
+    });
+    control.watch_nodes();
+    let others = [
+        glommio::spawn_local(gather::serve(control.clone())),
+        glommio::spawn_local(tick(control.clone())),
+        glommio::spawn_local(sample(control.clone())),
+    ];
+    // A task of its own: the bell knows one waker, and this one must be the same at each wait.
+    glommio::spawn_local(async move { receive(&control, &commands, &setup.bell).await }).await;
+    for other in others {
+        other.cancel().await;
+    }
+}
+
+/// Takes what other threads say until one of them says to end.
+async fn receive(control: &Rc<Control>, commands: &ArrayQueue<Command>, bell: &Bell) {
+    loop {
+        bell.rung().await;
+        while let Some(command) = commands.pop() {
+            match command {
+                Command::Drain => control.drain(),
+                Command::End => return,
+                Command::Reload => control.reload_and_log(),
+                Command::Stop => control.stop(),
+                Command::View(answer) => control.show(answer),
+            }
+        }
+        let mut taken = 0;
+        while let Some(message) = control.shared.control.receive() {
+            control.clone().handle(message);
+            taken += 1;
+            if taken % MESSAGES_PER_TURN_MAX == 0 {
+                // Probes have deadlines to keep.
+                glommio::executor().yield_task_queue_now().await;
+            }
+        }
+    }
+}
+
+/// What time does: full doors are tried again, a drain comes to its end.
+async fn tick(control: Rc<Control>) {
+    loop {
+        Timer::new(TICK).await;
+        for (outbox, door) in control.outboxes.borrow_mut().iter_mut().zip(control.shared.shards.iter()) {
+            outbox.flush(door);
+        }
+        let order = control.shutdown.borrow_mut().tick(Instant::now());
+        if order.is_some() {
+            tracing::warn!("some transactions did not finish in time: ending without them");
+        }
+        control.order(order);
+    }
+}
+
+/// Remembers the numbers of the last minute, for rates and percentiles.
+async fn sample(control: Rc<Control>) {
+    loop {
+        let gathered = control.gather().await;
+        let totals = admin::Totals::of(&control.shared, &gathered);
+        control.window.borrow_mut().push(Instant::now(), totals);
+        Timer::new(SAMPLE_INTERVAL).await;
+    }
+}
+
+impl Control {
+    fn handle(self: Rc<Self>, message: ToControl) {
+        match message {
+            ToControl::Admin { shard, ticket, statement, user } => {
+                glommio::spawn_local(async move {
+                    let answer = self.answer(&statement, &user).await;
+                    self.send(shard, ToShard::Answer { ticket, answer });
+                })
+                .detach();
+            }
+            ToControl::Ended { shard } => {
+                if let Some(ended) = self.ended.borrow_mut().get_mut(shard.index()) {
+                    *ended = true;
+                }
+                self.gatherer.ended(shard);
+            }
+            ToControl::Learned { shard, user, keys } => {
+                for other in self.shard_ids().filter(|other| *other != shard) {
+                    self.send(other, ToShard::Learned { user: user.clone(), keys: keys.clone() });
+                }
+            }
+            ToControl::Snapshot { shard, ticket, snapshot } => self.gatherer.take(shard, ticket, snapshot),
+            ToControl::Suspect { node, reason } => {
+                tracing::debug!("node {node} is suspected: {reason}");
+                self.cluster.borrow_mut().suspected(node);
+                if let Some(probe) = self.probes.borrow().get(node.index()) {
+                    probe.set();
+                }
+            }
+            ToControl::Work { shard, ticket, work } => {
+                let policy = self.policy.borrow().clone();
+                glommio::spawn_local(async move {
+                    let result = self.helpers.compute(move || work::compute(work, &policy)).await;
+                    self.send(shard, ToShard::Worked { ticket, result });
+                })
+                .detach();
+            }
+        }
+    }
+
+    fn shard_ids(&self) -> impl Iterator<Item = ShardId> + use<> {
+        let shards = u16::try_from(self.shared.shards.len()).unwrap_or(u16::MAX);
+        (0..shards).map(ShardId)
+    }
+
+    /// Sends to one shard, later if its door is full.
+    fn send(&self, shard: ShardId, message: ToShard) {
+        let mut outboxes = self.outboxes.borrow_mut();
+        if let Some((outbox, door)) = outboxes.get_mut(shard.index()).zip(self.shared.shards.get(shard.index())) {
+            outbox.send(door, message);
+        }
+    }
+
+    fn send_all(&self, message: impl Fn() -> ToShard) {
+        for shard in self.shard_ids() {
+            self.send(shard, message());
+        }
+    }
+
+    fn drain(&self) {
+        let timeout = self.policy.borrow().config.shutdown_timeout;
+        let order = self.shutdown.borrow_mut().drain(Instant::now(), timeout);
+        self.order(order);
+    }
+
+    fn stop(&self) {
+        let order = self.shutdown.borrow_mut().stop();
+        self.order(order);
+    }
+
+    fn order(&self, order: Option<Order>) {
+        match order {
+            Some(Order::Drain) => {
+                tracing::info!("shutting down: running transactions may finish");
+                self.send_all(|| ToShard::Drain);
+            }
+            Some(Order::Stop) => {
+                tracing::info!("shutting down now");
+                self.send_all(|| ToShard::Stop);
+            }
+            None => {}
+        }
+    }
+
+    fn show(self: &Rc<Self>, answer: mpsc::SyncSender<View>) {
+        let control = self.clone();
+        glommio::spawn_local(async move {
+            let gathered = control.gather().await;
+            let view = view::view(&control.shared, &control.cluster.borrow(), &gathered, &mut control.viewed.borrow_mut());
+            // Whoever asked may have given up.
+            let _ = answer.try_send(view);
+        })
+        .detach();
+    }
+
+    /// Starts a probe for each configured node that has none.
+    fn watch_nodes(self: &Rc<Self>) {
+        let ids: Vec<NodeId> = self.cluster.borrow().members().map(|(id, _)| id).collect();
+        let mut probes = self.probes.borrow_mut();
+        for id in ids {
+            while probes.len() <= id.index() {
+                probes.push(Rc::default());
+            }
+            let slot = &mut probes[id.index()];
+            // A probe that is running holds the other half.
+            if Rc::strong_count(slot) == 1 {
+                glommio::spawn_local(probe::watch(self.clone(), id, slot.clone())).detach();
+            }
+        }
+    }
+
+    fn publish(&self, changed: bool) {
+        let mut cluster = self.cluster.borrow_mut();
+        for note in cluster.notes() {
+            match note {
+                Note::Info(text) => tracing::info!("{text}"),
+                Note::Warning(text) => tracing::warn!("{text}"),
+            }
+        }
+        if changed {
+            let picture = cluster.picture();
+            self.send_all(|| ToShard::Topology(picture.clone()));
+        }
+    }
+}
+
+/// What probes say and ask.
+impl Control {
+    fn answered(&self, id: NodeId, report: Report) {
+        let changed = self.cluster.borrow_mut().answered(id, report, SystemTime::now());
+        self.publish(changed);
+    }
+
+    fn failed(&self, id: NodeId, reason: &str) {
+        let changed = self.cluster.borrow_mut().failed(id, reason, SystemTime::now());
+        self.publish(changed);
+    }
+
+    fn resolved(&self, id: NodeId, address: NodeAddress) {
+        let changed = self.cluster.borrow_mut().resolved(id, address, SystemTime::now());
+        self.publish(changed);
+    }
+
+    /// Host and port of a configured node.
+    fn place(&self, id: NodeId) -> Option<(String, u16)> {
+        let cluster = self.cluster.borrow();
+        cluster.member(id).map(|member| (member.host.clone(), member.port))
+    }
+
+    fn address(&self, id: NodeId) -> NodeAddress {
+        let cluster = self.cluster.borrow();
+        let address = cluster.member(id).map(|member| member.health.address.clone());
+        address.unwrap_or(NodeAddress::Tcp(Vec::new()))
+    }
+
+    fn monitor(&self) -> Monitor {
+        self.policy.borrow().config.monitor.clone()
+    }
+
+    fn moment(&self) -> Moment {
+        self.shared.moment(Instant::now())
+    }
+
+    fn keys(&self) -> Option<SaltedKeys> {
+        self.keys.borrow().clone()
+    }
+
+    fn keep_keys(&self, keys: SaltedKeys) {
+        self.keys.replace(Some(keys));
+    }
+}
+
+/// Memory registered with the executor's rings, bytes: the least glommio takes. Files are not read with them.
+const IO_MEMORY: usize = 64 * 1024;
+
+/// Entries of each of the executor's three rings. Control has two operations under way per node; what does not fit
+/// waits.
+const RING_DEPTH: usize = 64;
+
+/// Commands that may wait.
+const COMMANDS_MAX: usize = 1024;
+
+/// How long a view may take.
+const VIEW_MAX: Duration = Duration::from_secs(2);
+
+/// Messages of shards that are handled before other tasks run.
+const MESSAGES_PER_TURN_MAX: u32 = 256;
+
+const TICK: Duration = Duration::from_millis(50);
+
+/// The time between two samples of the last minute's numbers.
+const SAMPLE_INTERVAL: Duration = Duration::from_secs(10);

@@ -1,0 +1,217 @@
+//! Asking one node, over a connection of its own, again and again.
+
+mod connection;
+mod name;
+mod report;
+
+pub(super) use self::report::Report;
+
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use futures_lite::FutureExt;
+use glommio::timer::Timer;
+
+use self::connection::{Connection, ProbeError, Who};
+use self::name::Name;
+use self::report::Depth;
+use super::Control;
+use super::signal::Signal;
+use crate::auth::Secret;
+use crate::auth::node::{Credentials, Login, SaltedKeys};
+use crate::auth::scram::Nonce;
+use crate::config::Monitor;
+use crate::topology::{NodeAddress, NodeId};
+
+/// Probes the node until it leaves the configuration. `now` asks for a probe at once.
+pub(super) async fn watch(control: Rc<Control>, id: NodeId, now: Rc<Signal>) {
+    let Some((host, port)) = control.place(id) else { return };
+    let mut probe = Probe {
+        control: control.clone(),
+        id,
+        name: Name::new(&host),
+        port,
+        connection: None,
+        depth: Depth::default(),
+        logged_in_as: None,
+        told_hidden: false,
+    };
+    while control.place(id).is_some() {
+        let begun = Instant::now();
+        let monitor = control.monitor();
+        let late = async {
+            Timer::new(monitor.timeout).await;
+            Err(Failure { reason: format!("it does not answer within {:?}", monitor.timeout), unreachable: true })
+        };
+        // When time is up, the probe is dropped with whatever it waits for.
+        match probe.once(&monitor).or(late).await {
+            Ok(report) => control.answered(id, report),
+            Err(failure) => {
+                probe.connection = None;
+                if failure.unreachable {
+                    probe.name.doubt();
+                }
+                control.failed(id, &failure.reason);
+            }
+        }
+        let rest = async {
+            Timer::new(monitor.interval.saturating_sub(begun.elapsed())).await;
+        };
+        rest.or(now.wait()).await;
+    }
+}
+
+struct Probe {
+    control: Rc<Control>,
+    id: NodeId,
+    name: Name,
+    port: u16,
+    /// Open between two probes; none after a failure.
+    connection: Option<Connection>,
+    depth: Depth,
+    /// Whose login the connection is: another user or password needs another connection.
+    logged_in_as: Option<Monitor>,
+    /// Whether the log says already that the receiver is hidden from the login.
+    told_hidden: bool,
+}
+
+/// Why a probe failed.
+struct Failure {
+    reason: String,
+    /// Whether nobody answered at the address: it may be another one by now.
+    unreachable: bool,
+}
+
+impl Probe {
+    /// One probe: over the open connection, or over a new one if there is none or it has just broken.
+    async fn once(&mut self, monitor: &Monitor) -> Result<Report, Failure> {
+        if self.logged_in_as.as_ref().is_some_and(|former| !same_login(former, monitor)) {
+            self.connection = None;
+            self.depth = Depth::default();
+        }
+        if let Some(mut connection) = self.connection.take() {
+            match self.ask(&mut connection).await {
+                Ok(report) => {
+                    self.connection = Some(connection);
+                    return Ok(report);
+                }
+                // Closed or about to be: the node may have been restarted, which is for a new connection to tell.
+                Err(ProbeError::Io(_) | ProbeError::Refused { fatal: true, .. }) => {}
+                Err(error) => return Err(Failure { reason: error.to_string(), unreachable: false }),
+            }
+        }
+        let mut connection = self.open(monitor).await?;
+        let report = self.ask(&mut connection).await;
+        let report =
+            report.map_err(|error| Failure { reason: error.to_string(), unreachable: false })?;
+        self.connection = Some(connection);
+        Ok(report)
+    }
+
+    /// Asks as much as the login may know.
+    async fn ask(&mut self, connection: &mut Connection) -> Result<Report, ProbeError> {
+        loop {
+            let sent = self.control.moment();
+            match connection.ask(&self.depth.query()).await {
+                Ok(row) => {
+                    self.tell_hidden(&row);
+                    return Report::parse(self.depth, &row, sent).map_err(ProbeError::Misbehaved);
+                }
+                Err(error) if error.asks_too_much() => match self.depth.less() {
+                    Some(less) => {
+                        self.depth = less;
+                        let user = self.control.monitor().user;
+                        tracing::warn!(
+                            "node {} does not tell user \"{user}\" everything ({error}), so pgweir does not know {}: \
+                             GRANT pg_monitor TO \"{user}\"",
+                            self.id,
+                            less.lost()
+                        );
+                    }
+                    None => return Err(error),
+                },
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    async fn open(&mut self, monitor: &Monitor) -> Result<Connection, Failure> {
+        self.name.resolve(&self.control, self.id, self.port).await.map_err(unreachable)?;
+        let address = self.control.address(self.id);
+        let login = self.login(monitor).map_err(|reason| Failure { reason, unreachable: false })?;
+        let who = Who { user: &monitor.user, database: &monitor.database, timeout: monitor.timeout };
+        let control = self.control.clone();
+        let derive = async |password: String, salt: Vec<u8>, iterations: u32| {
+            control.clone().derive(password, salt, iterations).await
+        };
+        let opened = Connection::open(&address, self.port, who, login, derive, monitor.timeout).await;
+        let (connection, index) = opened.map_err(|error| Failure {
+            unreachable: matches!(error, ProbeError::Io(_)),
+            reason: match &error {
+                ProbeError::Refused { .. } => format!("it refuses user \"{}\": {error}", monitor.user),
+                ProbeError::Login(_) => format!("user \"{}\" cannot log in: {error}", monitor.user),
+                _ => error.to_string(),
+            },
+        })?;
+        self.logged_in_as = Some(monitor.clone());
+        if let NodeAddress::Tcp(mut addresses) = address
+            && index > 0
+        {
+            // Shards try them in this order too.
+            addresses.rotate_left(index);
+            self.control.resolved(self.id, NodeAddress::Tcp(addresses));
+        }
+        Ok(connection)
+    }
+
+    fn login(&self, monitor: &Monitor) -> Result<Login, String> {
+        let secret = monitor.password.as_deref().map(Secret::parse).transpose().map_err(|error| error.to_string())?;
+        let mut random = [0; 18];
+        getrandom::fill(&mut random).map_err(|error| format!("no random numbers: {error}"))?;
+        let keys = self.control.keys();
+        Ok(Login::new(&monitor.user, Credentials { secret, keys }, Nonce::from_random(random)))
+    }
+
+    fn tell_hidden(&mut self, row: &[Option<String>]) {
+        let hidden = Report::receiver_hidden(row);
+        if hidden && !self.told_hidden {
+            let user = self.control.monitor().user;
+            tracing::warn!(
+                "node {} does not show user \"{user}\" the state of its WAL receiver: GRANT pg_monitor TO \"{user}\"",
+                self.id
+            );
+        }
+        self.told_hidden = hidden;
+    }
+}
+
+impl Control {
+    /// SCRAM keys of the monitor's password, made on a helper thread and kept: the replicas will ask for the same ones.
+    async fn derive(self: Rc<Self>, password: String, salt: Vec<u8>, iterations: u32) -> crate::auth::scram::Keys {
+        let for_salt = salt.clone();
+        let deriving = async move {
+            let keys = self.helpers.compute(move || crate::auth::scram::derive(password.as_bytes(), &salt, iterations));
+            let keys = keys.await;
+            let salted = SaltedKeys { salt: for_salt, iterations, keys: keys.clone() };
+            self.keep_keys(salted);
+            keys
+        };
+        // Finished even if the probe is given up: the next one needs them too.
+        let derived = glommio::spawn_local(deriving).detach().await;
+        derived.unwrap_or(crate::auth::scram::Keys { client_key: [0; 32], server_key: [0; 32] })
+    }
+}
+
+fn unreachable(reason: String) -> Failure {
+    Failure { reason, unreachable: true }
+}
+
+fn same_login(a: &Monitor, b: &Monitor) -> bool {
+    a.user == b.user && a.password == b.password && a.database == b.database
+}
+
+/// The least time between two attempts at resolving a name after a failure.
+const RESOLVE_AGAIN_MIN: Duration = Duration::from_secs(1);
+
+/// How long a name's addresses are believed while the node answers.
+const RESOLVED_FOR: Duration = Duration::from_secs(60);

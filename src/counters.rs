@@ -1,0 +1,305 @@
+//! What each shard counts, written without sharing and summed by whoever asks.
+//!
+//! One shard writes its own numbers with plain stores; every other thread may read them at any time. So counting costs a
+//! load and a store, and nobody ever waits. The few numbers that all shards share ([`Process`]) are bounds, not
+//! statistics: they are touched when a client or a backend comes or goes, never per query.
+
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::time::Duration;
+
+use hdrhistogram::Histogram;
+
+/// A number that one thread writes and any thread reads.
+#[derive(Debug, Default)]
+pub struct Counter(AtomicU64);
+
+impl Counter {
+    /// Adds to it. Only the owning thread may.
+    pub fn add(&self, count: u64) {
+        self.0.store(self.0.load(Ordering::Relaxed).wrapping_add(count), Ordering::Relaxed);
+    }
+
+    /// Takes from it (gauges). Only the owning thread may.
+    pub fn sub(&self, count: u64) {
+        self.0.store(self.0.load(Ordering::Relaxed).wrapping_sub(count), Ordering::Relaxed);
+    }
+
+    pub fn set(&self, value: u64) {
+        self.0.store(value, Ordering::Release);
+    }
+
+    pub fn read(&self) -> u64 {
+        self.0.load(Ordering::Acquire)
+    }
+}
+
+/// One shard's numbers.
+#[derive(Debug)]
+pub struct ShardCounters {
+    /// The epoch this shard routes by.
+    pub epoch: Counter,
+    /// Clients connected now.
+    pub clients: Counter,
+    /// Clients that logged in so far.
+    pub logins: Counter,
+    /// Logins refused so far, for whatever reason.
+    pub logins_refused: Counter,
+    /// Transactions finished so far.
+    pub transactions: Counter,
+    /// Queries answered so far: each ReadyForQuery a client got for what it sent.
+    pub queries: Counter,
+    /// Errors that pgweir itself said, so far.
+    pub errors: Counter,
+    /// Bytes received from clients, and sent to them.
+    pub bytes_in: Counter,
+    pub bytes_out: Counter,
+    /// Cancel requests received.
+    pub cancels: Counter,
+    /// Sessions that hold a backend beyond their transaction now.
+    pub pinned: Counter,
+    /// By node id.
+    pub nodes: Vec<NodeCounters>,
+}
+
+/// One shard's numbers for one node.
+#[derive(Debug, Default)]
+pub struct NodeCounters {
+    /// Backends open, and leased to a session now.
+    pub backends: Counter,
+    pub leases: Counter,
+    /// Leases given so far, for reads and for everything else.
+    pub reads: Counter,
+    pub writes: Counter,
+    /// Backends lost without our closing them, so far.
+    pub broken: Counter,
+    /// Backends opened so far.
+    pub opened: Counter,
+}
+
+impl ShardCounters {
+    /// All zero, for up to `nodes` nodes.
+    pub fn new(nodes: usize) -> ShardCounters {
+        ShardCounters {
+            epoch: Counter::default(),
+            clients: Counter::default(),
+            logins: Counter::default(),
+            logins_refused: Counter::default(),
+            transactions: Counter::default(),
+            queries: Counter::default(),
+            errors: Counter::default(),
+            bytes_in: Counter::default(),
+            bytes_out: Counter::default(),
+            cancels: Counter::default(),
+            pinned: Counter::default(),
+            nodes: (0..nodes).map(|_| NodeCounters::default()).collect(),
+        }
+    }
+}
+
+/// What the whole process bounds.
+#[derive(Debug, Default)]
+pub struct Process {
+    clients: AtomicU32,
+    budgets: Budgets,
+    /// When the last write of any session was answered, in nanoseconds since the process started.
+    written: AtomicU64,
+}
+
+/// How many backends exist for one (node, database, user) in all shards together.
+#[derive(Debug, Default)]
+pub struct Budget {
+    /// The pool's hash; 0 while the place is free.
+    pool: AtomicU64,
+    taken: AtomicU32,
+    /// How many shards have clients waiting that nothing of their own will serve.
+    starving: AtomicU32,
+}
+
+impl Budget {
+    /// Takes the credit to open one backend, unless `size` are taken.
+    pub fn take(&self, size: u32) -> bool {
+        self.taken
+            .fetch_update(Ordering::AcqRel, Ordering::Acquire, |taken| (taken < size).then_some(taken + 1))
+            .is_ok()
+    }
+
+    /// Gives a credit back.
+    pub fn give(&self) {
+        self.taken.fetch_sub(1, Ordering::AcqRel);
+    }
+
+    pub fn taken(&self) -> u32 {
+        self.taken.load(Ordering::Acquire)
+    }
+
+    /// Says that one shard starves, or no longer does.
+    pub fn starve(&self, starving: bool) {
+        match starving {
+            true => self.starving.fetch_add(1, Ordering::AcqRel),
+            false => self.starving.fetch_sub(1, Ordering::AcqRel),
+        };
+    }
+
+    pub fn starving(&self) -> bool {
+        self.starving.load(Ordering::Acquire) > 0
+    }
+}
+
+/// The budgets by pool: an open-addressing table in which places are taken once and never given up, so that it needs no
+/// lock. Its places are as many as a process may have pools.
+#[derive(Debug)]
+struct Budgets(Box<[Budget]>);
+
+impl Default for Budgets {
+    fn default() -> Budgets {
+        Budgets((0..BUDGETS_MAX).map(|_| Budget::default()).collect())
+    }
+}
+
+impl Process {
+    /// Counts one client in, unless there are `max` already.
+    pub fn client_enter(&self, max: u32) -> bool {
+        self.clients
+            .fetch_update(Ordering::AcqRel, Ordering::Acquire, |count| (count < max).then_some(count + 1))
+            .is_ok()
+    }
+
+    /// Counts one client out.
+    pub fn client_leave(&self) {
+        self.clients.fetch_sub(1, Ordering::AcqRel);
+    }
+
+    /// Says that a write was answered at `moment` (nanoseconds since the process started).
+    pub fn wrote(&self, moment: u64) {
+        self.written.fetch_max(moment, Ordering::AcqRel);
+    }
+
+    /// When the last write of any session was answered; 0 if none was.
+    pub fn written(&self) -> u64 {
+        self.written.load(Ordering::Acquire)
+    }
+
+    pub fn clients(&self) -> u32 {
+        self.clients.load(Ordering::Acquire)
+    }
+
+    /// The budget of the pool with this hash (not 0); the same for every shard. `None` when there are [`BUDGETS_MAX`]
+    /// pools already.
+    pub fn budget(&self, pool: u64) -> Option<&Budget> {
+        let places = &self.budgets.0;
+        (0..places.len()).find_map(|step| {
+            let place = &places[(pool as usize).wrapping_add(step) % places.len()];
+            let owner = match place.pool.load(Ordering::Acquire) {
+                0 => place
+                    .pool
+                    .compare_exchange(0, pool, Ordering::AcqRel, Ordering::Acquire)
+                    .map_or_else(|other| other, |_| pool),
+                owner => owner,
+            };
+            (owner == pool).then_some(place)
+        })
+    }
+}
+
+/// How long things took, in microseconds: 1 µs to 1 h, to two significant digits. About 15 kB.
+#[derive(Clone, Debug)]
+pub struct Latencies {
+    histogram: Histogram<u64>,
+}
+
+impl Default for Latencies {
+    fn default() -> Latencies {
+        let histogram = Histogram::new_with_bounds(1, MICROSECONDS_MAX, 2).expect("constant bounds that fit");
+        Latencies { histogram }
+    }
+}
+
+impl Latencies {
+    pub fn record(&mut self, time: Duration) {
+        self.histogram.saturating_record(u64::try_from(time.as_micros()).unwrap_or(MICROSECONDS_MAX));
+    }
+
+    /// Adds what another one recorded.
+    pub fn add(&mut self, other: &Latencies) {
+        // Same bounds, so nothing can be outside them.
+        let _ = self.histogram.add(&other.histogram);
+    }
+
+    /// What was recorded here and not in `earlier`, a former state of the same.
+    pub fn since(&self, earlier: &Latencies) -> Latencies {
+        let mut difference = self.clone();
+        let _ = difference.histogram.subtract(&earlier.histogram);
+        difference
+    }
+
+    /// The time that `quantile` (0 to 1) of the recorded ones did not exceed; zero when none was recorded.
+    pub fn quantile(&self, quantile: f64) -> Duration {
+        if self.histogram.is_empty() {
+            return Duration::ZERO;
+        }
+        Duration::from_micros(self.histogram.value_at_quantile(quantile))
+    }
+
+    pub fn count(&self) -> u64 {
+        self.histogram.len()
+    }
+}
+
+/// Pools one process may have: different (node, database, user).
+pub const BUDGETS_MAX: usize = 8_192;
+/// Longest time told apart: one hour.
+const MICROSECONDS_MAX: u64 = 3_600_000_000;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_client_bound_holds_and_is_given_back() {
+        let process = Process::default();
+        assert!(process.client_enter(2) && process.client_enter(2));
+        assert!(!process.client_enter(2));
+        process.client_leave();
+        assert!(process.client_enter(2));
+    }
+
+    #[test]
+    fn a_budget_is_one_for_all_shards_and_never_overdrawn() {
+        let process = std::sync::Arc::new(Process::default());
+        let taken: u32 = (0..4)
+            .map(|_| {
+                let process = process.clone();
+                std::thread::spawn(move || (0..100).filter(|_| process.budget(7).unwrap().take(50)).count() as u32)
+            })
+            .collect::<Vec<_>>()
+            .into_iter()
+            .map(|shard| shard.join().unwrap())
+            .sum();
+        assert_eq!(taken, 50);
+        assert!(process.budget(8).unwrap().take(1), "another pool has its own");
+        process.budget(7).unwrap().give();
+        assert!(process.budget(7).unwrap().take(50));
+    }
+
+    #[test]
+    fn pools_whose_hashes_meet_find_places_of_their_own() {
+        let process = Process::default();
+        let (one, other) = (1u64, 1 + BUDGETS_MAX as u64);
+        assert!(process.budget(one).unwrap().take(1));
+        assert!(process.budget(other).unwrap().take(1));
+        assert!(!process.budget(one).unwrap().take(1));
+    }
+
+    #[test]
+    fn quantiles_of_an_interval_leave_out_what_was_before() {
+        let mut all = Latencies::default();
+        assert_eq!(all.quantile(0.5), Duration::ZERO);
+        all.record(Duration::from_secs(10));
+        let before = all.clone();
+        all.record(Duration::from_micros(100));
+        let interval = all.since(&before);
+        assert_eq!(interval.count(), 1);
+        assert!(interval.quantile(0.99) <= Duration::from_micros(101));
+        assert!(all.quantile(0.99) >= Duration::from_secs(9));
+    }
+}

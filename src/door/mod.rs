@@ -1,0 +1,212 @@
+//! What crosses between the planes, and the bounded lock-free queues it crosses on.
+//!
+//! Whoever holds a [`Door`] may send; the one thread behind it receives and is woken by its bell. Nobody waits: when a
+//! queue is full, the sender keeps the message and decides what that means.
+
+use std::sync::Arc;
+
+use crossbeam_queue::ArrayQueue;
+
+use crate::auth::node::SaltedKeys;
+use crate::auth::scram::{Keys, Verifier};
+use crate::auth::{Mock, Secret, hba};
+use crate::config::Config;
+use crate::counters::{Latencies, Process, ShardCounters};
+use crate::limits::QUEUE_MAX;
+use crate::topology::{NodeId, Topology};
+
+/// A queue into one thread.
+pub struct Door<M> {
+    queue: Arc<ArrayQueue<M>>,
+    bell: Arc<dyn Fn() + Send + Sync>,
+}
+
+impl<M> Clone for Door<M> {
+    fn clone(&self) -> Door<M> {
+        Door { queue: self.queue.clone(), bell: self.bell.clone() }
+    }
+}
+
+impl<M> Door<M> {
+    /// A queue whose receiver is woken by `bell`.
+    pub fn new(bell: impl Fn() + Send + Sync + 'static) -> Door<M> {
+        Door { queue: Arc::new(ArrayQueue::new(QUEUE_MAX)), bell: Arc::new(bell) }
+    }
+
+    /// Sends, and wakes the receiver.
+    ///
+    /// # Errors
+    ///
+    /// Gives the message back when [`QUEUE_MAX`] wait already.
+    pub fn send(&self, message: M) -> Result<(), M> {
+        let result = self.queue.push(message);
+        (self.bell)();
+        result
+    }
+
+    /// The next message, for the thread behind the door.
+    pub fn receive(&self) -> Option<M> {
+        self.queue.pop()
+    }
+}
+
+/// Names a shard.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct ShardId(pub u16);
+
+impl ShardId {
+    pub fn index(self) -> usize {
+        usize::from(self.0)
+    }
+}
+
+/// Names a request of one shard, so that its answer finds back to the task that asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Ticket(pub u64);
+
+/// The configuration with the texts that `auth` understands read once, so that no shard does it.
+#[derive(Debug)]
+pub struct Policy {
+    pub config: Config,
+    pub secrets: std::collections::HashMap<String, Secret>,
+    pub hba: Option<hba::Hba>,
+    pub mock: Mock,
+}
+
+/// To a shard.
+#[derive(Debug)]
+pub enum ToShard {
+    /// A new picture to observe.
+    Topology(Arc<Topology>),
+    /// The configuration was read again.
+    Policy(Arc<Policy>),
+    /// Whoever has this process id and secret is to cancel what it runs. Sent by shards to each other.
+    Cancel { process_id: u32, secret: Box<[u8]> },
+    /// The answer to [`ToControl::Work`].
+    Worked { ticket: Ticket, result: Worked },
+    /// The answer to [`ToControl::Admin`].
+    Answer { ticket: Ticket, answer: Answer },
+    /// Control wants a [`Snapshot`].
+    Snapshot { ticket: Ticket },
+    /// SCRAM keys of a user that proved itself elsewhere: logins to nodes may use them.
+    Learned { user: Arc<str>, keys: Arc<SaltedKeys> },
+    /// Another shard has clients waiting for a backend of this pool, and no credit: lend one.
+    Wanted { pool: PoolKey, by: ShardId },
+    /// A credit lent by another shard: one more backend may be opened for this pool.
+    Credit { pool: PoolKey },
+    /// Stop accepting; let transactions finish.
+    Drain,
+    /// End now.
+    Stop,
+}
+
+/// To control.
+#[derive(Debug)]
+pub enum ToControl {
+    /// Compute something slow on a helper thread and answer with [`ToShard::Worked`].
+    Work { shard: ShardId, ticket: Ticket, work: Work },
+    /// A statement for the admin console, answered with [`ToShard::Answer`].
+    Admin { shard: ShardId, ticket: Ticket, statement: String, user: String },
+    /// A connection to this node broke or was refused: probe it at once.
+    Suspect { node: NodeId, reason: String },
+    /// The answer to [`ToShard::Snapshot`].
+    Snapshot { shard: ShardId, ticket: Ticket, snapshot: Box<Snapshot> },
+    /// A user's SCRAM keys were learned; tell the other shards.
+    Learned { shard: ShardId, user: Arc<str>, keys: Arc<SaltedKeys> },
+    /// A shard has ended: nothing of it is left.
+    Ended { shard: ShardId },
+}
+
+/// What must not be computed on a shard.
+pub enum Work {
+    /// PBKDF2 for a login to a node.
+    Derive { password: String, salt: Vec<u8>, iterations: u32 },
+    /// PBKDF2 for checking a client's SCRAM proof against a plain password in the user list.
+    PlainVerifier { user: String, password: String },
+    /// Whether this clear text is the user's password.
+    Matches { user: String, secret: Option<Secret>, cleartext: Vec<u8> },
+}
+
+impl std::fmt::Debug for Work {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Work::Derive { .. } => "Derive",
+            Work::PlainVerifier { .. } => "PlainVerifier",
+            Work::Matches { .. } => "Matches",
+        })
+    }
+}
+
+/// What came of it.
+#[derive(Debug)]
+pub enum Worked {
+    Derived(Keys),
+    PlainVerifier(Verifier, Keys),
+    Matches(bool),
+}
+
+/// What the admin console says to one statement.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// A result set of text columns and its command tag.
+    Table { columns: Vec<String>, rows: Vec<Vec<Option<String>>>, tag: String },
+    /// Done, with this command tag.
+    Done { tag: String },
+    /// Refused, with an SQLSTATE, a message and perhaps a hint.
+    Refused { sqlstate: [u8; 5], message: String, hint: Option<String> },
+}
+
+/// Names one pool: the backends of one node for one database and user, over all shards.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct PoolKey {
+    pub node: NodeId,
+    pub database: Arc<str>,
+    pub user: Arc<str>,
+}
+
+/// One shard's state at one moment, for the admin console.
+#[derive(Clone, Debug, Default)]
+pub struct Snapshot {
+    pub pools: Vec<PoolSnapshot>,
+    /// How long queries took since the start, from the request's arrival to its ReadyForQuery.
+    pub queries: Latencies,
+    /// How long clients waited for a backend.
+    pub waits: Latencies,
+}
+
+/// One pool of one shard at one moment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PoolSnapshot {
+    pub key: PoolKey,
+    pub mode: crate::config::PoolMode,
+    pub size: u32,
+    /// Backends that are idle, leased to a session, being opened, being made fit again.
+    pub idle: u32,
+    pub leased: u32,
+    pub connecting: u32,
+    pub resetting: u32,
+    /// Clients that wait, and the longest of them since how many microseconds.
+    pub waiting: u32,
+    pub waiting_longest: u64,
+}
+
+/// What every thread shares.
+#[derive(Clone)]
+pub struct Shared {
+    pub process: Arc<Process>,
+    /// By shard.
+    pub counters: Arc<Vec<ShardCounters>>,
+    /// By shard.
+    pub shards: Arc<Vec<Door<ToShard>>>,
+    pub control: Door<ToControl>,
+    /// When the process started: the zero of every [`Moment`](crate::topology::Moment).
+    pub started: std::time::Instant,
+}
+
+impl Shared {
+    /// The moment of an instant.
+    pub fn moment(&self, instant: std::time::Instant) -> crate::topology::Moment {
+        let since = instant.saturating_duration_since(self.started);
+        crate::topology::Moment(u64::try_from(since.as_nanos()).unwrap_or(u64::MAX))
+    }
+}

@@ -1,0 +1,369 @@
+//! What a session has set, kept apart from any backend, and what a transaction is about to change of it.
+//!
+//! [`Settings`] is the map that follows a session from backend to backend; [`Changes`] are the steps of the open
+//! transaction, which become part of the map when it commits and vanish when it rolls back, to a savepoint or as a whole,
+//! exactly as the server undoes them (PostgreSQL manual, SET).
+
+use std::collections::BTreeMap;
+use std::rc::Rc;
+
+use crate::sql::Change;
+
+/// A value, by the way it has to be said to mean the same again.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Value {
+    /// A string as the startup packet carries it, for `set_config()`.
+    Plain(Box<[u8]>),
+    /// SQL, for `SET name TO …`.
+    Sql(Box<[u8]>),
+    /// SQL, for `SET TIME ZONE …`.
+    TimeZone(Box<[u8]>),
+}
+
+/// Names (as the server folds them) and values.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Settings {
+    values: BTreeMap<Box<[u8]>, Value>,
+}
+
+impl Settings {
+    /// Those of a startup packet.
+    pub fn of_startup<'p>(parameters: impl Iterator<Item = (&'p [u8], &'p [u8])>) -> Settings {
+        let values = parameters.map(|(name, value)| (fold(name), Value::Plain(value.into()))).collect();
+        Settings { values }
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.values.is_empty()
+    }
+
+    pub fn len(&self) -> usize {
+        self.values.len()
+    }
+
+    pub fn set(&mut self, name: &[u8], value: Value) {
+        self.values.insert(name.into(), value);
+    }
+
+    /// Back to what it is in `startup`.
+    pub fn reset(&mut self, name: &[u8], startup: &Settings) {
+        match startup.values.get(name) {
+            Some(value) => self.values.insert(name.into(), value.clone()),
+            None => self.values.remove(name),
+        };
+    }
+
+    /// Forgets one name: what a backend has after `RESET name`.
+    pub fn forget(&mut self, name: &[u8]) {
+        self.values.remove(name);
+    }
+
+    /// Appends the SQL that brings a backend from `from` to these, as one query; false when there is nothing to do.
+    ///
+    /// `role` goes first when it is given up and last when it is taken, since what else may be set depends on it.
+    pub fn put_switch(&self, from: &Settings, out: &mut Vec<u8>) -> bool {
+        let start = out.len();
+        let role: &[u8] = b"role";
+        let gone = |name: &[u8]| !self.values.contains_key(name);
+        if from.values.contains_key(role) && from.values.get(role) != self.values.get(role) {
+            put(out, &[b"RESET role"]);
+        }
+        for name in from.values.keys().filter(|name| name.as_ref() != role && gone(name)) {
+            put(out, &[b"RESET ", &quoted(name)]);
+        }
+        for (name, value) in self.values.iter().filter(|(name, value)| {
+            name.as_ref() != role && from.values.get(*name) != Some(value)
+        }) {
+            put_set(out, name, value);
+        }
+        if let Some(value) = self.values.get(role)
+            && from.values.get(role) != Some(value)
+        {
+            put_set(out, role, value);
+        }
+        out.len() > start
+    }
+}
+
+fn put(out: &mut Vec<u8>, parts: &[&[u8]]) {
+    if !out.is_empty() {
+        out.push(b';');
+    }
+    for part in parts {
+        out.extend_from_slice(part);
+    }
+}
+
+fn put_set(out: &mut Vec<u8>, name: &[u8], value: &Value) {
+    match value {
+        Value::Plain(value) => put(
+            out,
+            &[b"SELECT pg_catalog.set_config(", &literal(name), b",", &literal(value), b",false)"],
+        ),
+        Value::Sql(value) => put(out, &[b"SET ", &quoted(name), b" TO ", value]),
+        Value::TimeZone(value) => put(out, &[b"SET TIME ZONE ", value]),
+    }
+}
+
+/// A string literal that means `text` whatever `standard_conforming_strings` is.
+fn literal(text: &[u8]) -> Vec<u8> {
+    let mut out = b"E'".to_vec();
+    for &byte in text {
+        if matches!(byte, b'\'' | b'\\') {
+            out.push(byte);
+        }
+        out.push(byte);
+    }
+    out.push(b'\'');
+    out
+}
+
+/// A setting's name in SQL: each part between dots in quotes.
+fn quoted(name: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(name.len() + 2);
+    for (at, part) in name.split(|byte| *byte == b'.').enumerate() {
+        if at > 0 {
+            out.push(b'.');
+        }
+        out.push(b'"');
+        for &byte in part {
+            if byte == b'"' {
+                out.push(byte);
+            }
+            out.push(byte);
+        }
+        out.push(b'"');
+    }
+    out
+}
+
+/// The server compares the names of settings without regard to case (ASCII only).
+fn fold(name: &[u8]) -> Box<[u8]> {
+    name.to_ascii_lowercase().into()
+}
+
+/// The steps of the open transaction, or of the statement that is running.
+#[derive(Debug, Default)]
+pub struct Changes {
+    steps: Vec<Step>,
+    /// How many steps the server is known to have taken: those before its last ReadyForQuery without error.
+    confirmed: usize,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+enum Step {
+    Set(Box<[u8]>, Value),
+    Reset(Box<[u8]>),
+    ResetAll,
+    Begin,
+    Commit,
+    Rollback,
+    Savepoint(Box<[u8]>),
+    Release(Box<[u8]>),
+    RollbackTo(Box<[u8]>),
+}
+
+/// What a text turned out to do beyond the steps that were noted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Noted {
+    /// Something that replaying cannot carry.
+    pub opaque: bool,
+    /// Everything the session has is discarded when it succeeds.
+    pub discard_all: bool,
+}
+
+impl Changes {
+    pub fn is_empty(&self) -> bool {
+        self.steps.is_empty()
+    }
+
+    pub fn len(&self) -> usize {
+        self.steps.len()
+    }
+
+    /// Notes what a text that is being sent will do.
+    pub fn note<'a>(&mut self, changes: impl Iterator<Item = Change<'a>>) -> Noted {
+        let mut noted = Noted::default();
+        for change in changes {
+            self.steps.push(match change {
+                Change::Set { name, value } => Step::Set(name.as_bytes().into(), Value::Sql(value.into())),
+                Change::SetTimeZone { value } => Step::Set((*b"timezone").into(), Value::TimeZone(value.into())),
+                Change::Reset { name } => Step::Reset(name.as_bytes().into()),
+                Change::ResetAll => Step::ResetAll,
+                Change::DiscardAll => {
+                    noted.discard_all = true;
+                    Step::ResetAll
+                }
+                Change::Opaque => {
+                    noted.opaque = true;
+                    continue;
+                }
+                Change::Local => continue,
+                Change::Begin => Step::Begin,
+                Change::Commit => Step::Commit,
+                Change::Rollback => Step::Rollback,
+                Change::Savepoint { name } => Step::Savepoint(name.as_bytes().into()),
+                Change::Release { name } => Step::Release(name.as_bytes().into()),
+                Change::RollbackTo { name } => Step::RollbackTo(name.as_bytes().into()),
+            });
+        }
+        noted
+    }
+
+    /// The server is ready and the transaction goes on: the steps since the last time were taken, or failed.
+    pub fn confirm(&mut self, failed: bool) {
+        if failed {
+            self.steps.truncate(self.confirmed);
+        }
+        self.confirmed = self.steps.len();
+    }
+
+    /// The server is ready and no transaction is open: what became of `settings`, and of what the backend has.
+    ///
+    /// `failed`: the last text got an error; then what it changed by itself is undone. `rolled_back`: the transaction
+    /// ended with ROLLBACK, also when COMMIT was asked for.
+    pub fn finish(&mut self, session: &mut Settings, backend: &mut Settings, startup: &Settings, failed: bool, rolled_back: bool) {
+        if failed {
+            self.steps.truncate(self.confirmed);
+        }
+        let steps = std::mem::take(&mut self.steps);
+        self.confirmed = 0;
+        let last_end = steps.iter().rposition(|step| matches!(step, Step::Commit | Step::Rollback));
+        let mut now = (session.clone(), backend.clone());
+        let mut base = now.clone();
+        let mut savepoints: Vec<(Box<[u8]>, (Settings, Settings))> = Vec::new();
+        for (at, step) in steps.into_iter().enumerate() {
+            let step = match step {
+                Step::Commit if rolled_back && Some(at) == last_end => Step::Rollback,
+                step => step,
+            };
+            match step {
+                Step::Set(name, value) => {
+                    now.0.set(&name, value.clone());
+                    now.1.set(&name, value);
+                }
+                Step::Reset(name) => {
+                    now.0.reset(&name, startup);
+                    now.1.forget(&name);
+                }
+                Step::ResetAll => {
+                    now.0 = startup.clone();
+                    now.1 = Settings::default();
+                }
+                Step::Begin => {}
+                Step::Commit => {
+                    base = now.clone();
+                    savepoints.clear();
+                }
+                Step::Rollback => {
+                    now = base.clone();
+                    savepoints.clear();
+                }
+                Step::Savepoint(name) => savepoints.push((name, now.clone())),
+                Step::Release(name) => {
+                    if let Some(at) = savepoints.iter().rposition(|(known, _)| *known == name) {
+                        savepoints.truncate(at);
+                    }
+                }
+                Step::RollbackTo(name) => {
+                    if let Some(at) = savepoints.iter().rposition(|(known, _)| *known == name) {
+                        now = savepoints[at].1.clone();
+                        savepoints.truncate(at + 1);
+                    }
+                }
+            }
+        }
+        // An explicit transaction that ended badly without an end among the steps (lost, or ended inside a function).
+        if rolled_back && last_end.is_none() {
+            now = base;
+        }
+        (*session, *backend) = now;
+    }
+
+    /// Nothing of the open transaction happened.
+    pub fn forget(&mut self) {
+        self.steps.clear();
+        self.confirmed = 0;
+    }
+}
+
+/// The same settings for several holders, until one of them changes its own.
+pub type SharedSettings = Rc<Settings>;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sql::{Dialect, changes};
+
+    /// Runs texts in one transaction each having succeeded, and finishes it.
+    fn after(texts: &[&str], rolled_back: bool) -> (String, String) {
+        let startup = Settings::of_startup([(&b"DateStyle"[..], &b"ISO"[..])].into_iter());
+        let (mut session, mut backend) = (startup.clone(), startup.clone());
+        let mut steps = Changes::default();
+        for text in texts {
+            steps.note(changes(text.as_bytes(), Dialect::default()));
+            steps.confirm(false);
+        }
+        steps.finish(&mut session, &mut backend, &startup, false, rolled_back);
+        let sql = |settings: &Settings| {
+            let mut out = Vec::new();
+            settings.put_switch(&Settings::default(), &mut out);
+            String::from_utf8(out).unwrap()
+        };
+        (sql(&session), sql(&backend))
+    }
+
+    const START: &str = "SELECT pg_catalog.set_config(E'datestyle',E'ISO',false)";
+
+    #[test]
+    fn what_was_committed_stays_and_what_was_rolled_back_does_not() {
+        let set = format!("{START};SET \"work_mem\" TO '1MB'");
+        assert_eq!(after(&["BEGIN", "SET work_mem = '1MB'", "COMMIT"], false).0, set);
+        assert_eq!(after(&["BEGIN", "SET work_mem = '1MB'", "ROLLBACK"], true).0, START);
+        assert_eq!(after(&["BEGIN", "SET work_mem = '1MB'", "COMMIT"], true).0, START);
+        assert_eq!(after(&["SET LOCAL work_mem = '1MB'"], false).0, START);
+    }
+
+    #[test]
+    fn rolling_back_to_a_savepoint_undoes_what_came_after_it() {
+        let texts = ["BEGIN", "SET a.x = 1", "SAVEPOINT s", "SET a.x = 2", "ROLLBACK TO s", "COMMIT"];
+        assert_eq!(after(&texts, false).0, format!("SET \"a\".\"x\" TO 1;{START}"));
+        let texts = ["BEGIN", "SAVEPOINT s", "SET a.x = 2", "RELEASE s", "COMMIT"];
+        assert_eq!(after(&texts, false).0, format!("SET \"a\".\"x\" TO 2;{START}"));
+    }
+
+    #[test]
+    fn reset_returns_to_what_the_client_started_with() {
+        let (session, backend) = after(&["SET datestyle = 'German'", "RESET datestyle"], false);
+        assert_eq!((session.as_str(), backend.as_str()), (START, ""));
+        assert_eq!(after(&["SET a.x = 1", "DISCARD ALL"], false).0, START);
+    }
+
+    #[test]
+    fn several_transactions_in_one_text_are_told_apart() {
+        let text = "SET a.x = 1; BEGIN; SET a.y = 2; ROLLBACK; SET a.z = 3";
+        assert_eq!(after(&[text], false).0, format!("SET \"a\".\"z\" TO 3;{START}").replace("SET \"a\".\"z\"", "SET \"a\".\"x\" TO 1;SET \"a\".\"z\""));
+    }
+
+    #[test]
+    fn a_role_is_given_up_first_and_taken_last() {
+        let mut old = Settings::default();
+        old.set(b"role", Value::Sql((*b"a").into()));
+        old.set(b"work_mem", Value::Sql((*b"1").into()));
+        let mut new = Settings::default();
+        new.set(b"role", Value::Sql((*b"b").into()));
+        new.set(b"search_path", Value::Sql((*b"x, y").into()));
+        let mut out = Vec::new();
+        assert!(new.put_switch(&old, &mut out));
+        assert_eq!(
+            String::from_utf8(out).unwrap(),
+            "RESET role;RESET \"work_mem\";SET \"search_path\" TO x, y;SET \"role\" TO b"
+        );
+        assert!(!new.put_switch(&new.clone(), &mut Vec::new()));
+    }
+
+    #[test]
+    fn a_literal_means_the_same_under_either_reading_of_backslashes() {
+        assert_eq!(literal(br"it's a \ b"), br"E'it''s a \\ b'");
+    }
+}

@@ -1,0 +1,143 @@
+//! Statements that clients prepared, kept once per shard and shared by everybody who prepared the same.
+
+use std::borrow::Borrow;
+use std::hash::{Hash, Hasher};
+use std::num::NonZeroU64;
+use std::rc::Rc;
+
+use rustc_hash::FxHashSet;
+
+use crate::sql::{self, Analysis, Dialect};
+use crate::wire::frontend::Parse;
+
+/// One text with its parameter types, classified.
+#[derive(Debug)]
+pub struct Statement {
+    /// Unique within the shard for this text and these types.
+    pub id: NonZeroU64,
+    pub analysis: Analysis,
+    /// The query, its zero and the parameter types, as in Parse.
+    text: Box<[u8]>,
+    /// Bytes of the query.
+    query: usize,
+}
+
+impl Statement {
+    /// The query with its zero and the parameter types, as a Parse carries them behind the name.
+    pub fn text(&self) -> &[u8] {
+        &self.text
+    }
+
+    /// The query alone.
+    pub fn query(&self) -> &[u8] {
+        &self.text[..self.query]
+    }
+}
+
+/// All statements of one shard by text. Two are the same exactly when all their bytes are.
+#[derive(Debug, Default)]
+pub struct StatementCache {
+    statements: FxHashSet<ByText>,
+    count: u64,
+    /// How many to hold before looking for those nobody uses.
+    sweep_at: usize,
+}
+
+/// Compares statements by what they say and the dialect they were read in.
+#[derive(Debug)]
+struct ByText(Rc<Statement>);
+
+impl StatementCache {
+    /// The statement of this Parse: the one that is known, or a new one.
+    pub fn intern(&mut self, parse: &Parse<'_>, dialect: Dialect) -> Rc<Statement> {
+        // A text means the same in every dialect unless it has a backslash or bytes above ASCII; rather than look, the
+        // unusual dialects do not share.
+        let usual = dialect == Dialect::default();
+        if usual && let Some(ByText(known)) = self.statements.get(parse.text) {
+            return known.clone();
+        }
+        self.count += 1;
+        let statement = Rc::new(Statement {
+            id: NonZeroU64::new(self.count).expect("counted from 1"),
+            analysis: sql::classify(parse.query, dialect),
+            text: parse.text.into(),
+            query: parse.query.len(),
+        });
+        if usual {
+            if self.statements.len() >= self.sweep_at.max(SWEEP_MIN) {
+                self.sweep();
+                self.sweep_at = self.statements.len() * 2;
+            }
+            self.statements.insert(ByText(statement.clone()));
+        }
+        statement
+    }
+
+    /// Forgets the statements that no session holds.
+    pub fn sweep(&mut self) {
+        self.statements.retain(|ByText(statement)| Rc::strong_count(statement) > 1);
+    }
+
+    pub fn len(&self) -> usize {
+        self.statements.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.statements.is_empty()
+    }
+}
+
+impl Borrow<[u8]> for ByText {
+    fn borrow(&self) -> &[u8] {
+        &self.0.text
+    }
+}
+
+impl Hash for ByText {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.0.text.hash(state);
+    }
+}
+
+impl PartialEq for ByText {
+    fn eq(&self, other: &ByText) -> bool {
+        self.0.text == other.0.text
+    }
+}
+
+impl Eq for ByText {}
+
+/// Statements below which it is not worth looking for unused ones.
+const SWEEP_MIN: usize = 1_024;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(body: &[u8]) -> Parse<'_> {
+        Parse::read(body).unwrap()
+    }
+
+    #[test]
+    fn the_same_text_and_types_are_one_statement_and_nothing_else_is() {
+        let mut cache = StatementCache::default();
+        let one = cache.intern(&parse(b"a\0select $1\0\0\0"), Dialect::default());
+        let same = cache.intern(&parse(b"b\0select $1\0\0\0"), Dialect::default());
+        let typed = cache.intern(&parse(b"a\0select $1\0\0\x01\0\0\0\x17"), Dialect::default());
+        assert!(Rc::ptr_eq(&one, &same));
+        assert_ne!(one.id, typed.id);
+        assert_eq!(typed.query(), b"select $1");
+        let unusual = Dialect { standard_conforming_strings: false, ..Dialect::default() };
+        assert_ne!(cache.intern(&parse(b"a\0select $1\0\0\0"), unusual).id, one.id);
+    }
+
+    #[test]
+    fn what_nobody_holds_is_forgotten() {
+        let mut cache = StatementCache::default();
+        let held = cache.intern(&parse(b"\0select 1\0\0\0"), Dialect::default());
+        cache.intern(&parse(b"\0select 2\0\0\0"), Dialect::default());
+        cache.sweep();
+        assert_eq!(cache.len(), 1);
+        assert!(Rc::ptr_eq(&held, &cache.intern(&parse(b"\0select 1\0\0\0"), Dialect::default())));
+    }
+}

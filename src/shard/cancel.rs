@@ -1,0 +1,65 @@
+//! Cancel requests: to the session they mean, wherever it is, and from there to the server that works for it.
+//!
+//! A request arrives on a connection of its own, on any shard, and is offered to all of them. The session that owns the
+//! process id and secret acts: it leaves the line if it waits for a backend, and its server is asked to stop if one is
+//! at work. A backend is lent to nobody else before the server has closed the connection the request went over, so a late
+//! cancel cannot hit another client's query (PostgreSQL manual 55.2.8).
+
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use crate::door::ToShard;
+use crate::ring::Socket;
+use crate::wire::startup::put_cancel;
+
+use super::Shard;
+use super::seats::Target;
+
+impl Shard {
+    /// A cancel request came in here: offers it to every shard.
+    pub(super) fn cancel_everywhere(self: &Rc<Self>, process_id: u32, secret: &[u8]) {
+        self.counters().cancels.add(1);
+        for (index, door) in self.shared.shards.iter().enumerate() {
+            if index != self.id.index() {
+                let _ = door.send(ToShard::Cancel { process_id, secret: secret.into() });
+            }
+        }
+        self.cancel_here(process_id, secret);
+    }
+
+    /// A cancel request is offered to this shard.
+    pub(super) fn cancel_here(self: &Rc<Self>, process_id: u32, secret: &[u8]) {
+        let Some(seat) = self.seats.meant_by(process_id, secret) else { return };
+        if seat.queued.get() {
+            seat.cancelled.set(true);
+            return seat.wake(&self.ring);
+        }
+        let target = seat.target.borrow().clone();
+        if let Some(target) = target {
+            send(self.clone(), target);
+        }
+    }
+}
+
+/// Asks a server to stop what it does for a backend. One request at a time: a second one would say nothing new.
+pub(super) fn send(shard: Rc<Shard>, target: Target) {
+    if target.cancels.get() > 0 {
+        return;
+    }
+    target.cancels.set(1);
+    let ring = shard.ring.clone();
+    ring.spawn(async move {
+        let work = async {
+            if let Ok(socket) = Socket::connect(&shard.ring, &target.address).await {
+                socket.send_with(|out| put_cancel(out, target.key.process_id, &target.key.secret));
+                // The server closes the connection when the signal is sent.
+                while shard.received(&socket).await.is_some() {}
+            }
+        };
+        shard.ring.deadline(Instant::now() + CANCEL_MAX, work).await;
+        target.cancels.set(0);
+    });
+}
+
+/// How long a cancel request may take.
+const CANCEL_MAX: Duration = Duration::from_secs(5);

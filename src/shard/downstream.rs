@@ -1,0 +1,328 @@
+//! From the backend to the client: frames are walked over, not read; what belongs to the client leaves from the buffers it
+//! arrived in, what answers our own messages is cut out.
+
+use crate::backend::Verdict;
+use crate::limits::FRAME_HOLD_MAX;
+use crate::ring::Chunk;
+use crate::wire::backend::{ErrorFields, put_error_as, read_command_complete, read_parameter_status};
+use crate::wire::frame::HEAD_SIZE;
+use crate::wire::{Head, Violation};
+
+use super::login;
+use super::relay::{Ending, Relay};
+
+/// What happens to the frame that was just judged.
+enum Fate {
+    Forward,
+    Skip,
+}
+
+impl Relay {
+    /// Relays what the backend sent. True when there was anything.
+    pub(super) fn downstream(&mut self) -> bool {
+        let mut progressed = false;
+        while !self.client.congested() {
+            let Some(link) = &self.link else { return progressed };
+            let Some(chunk) = link.socket.receive() else {
+                if let Some(end) = link.socket.end() {
+                    tracing::debug!(node = %link.key.node, ?end, "lost a backend");
+                    self.lost();
+                    progressed = true;
+                }
+                return progressed;
+            };
+            progressed = true;
+            let length = chunk.len() as u64;
+            match self.take_chunk(chunk) {
+                Ok(()) => self.shard.counters().bytes_out.add(length),
+                Err(violation) => {
+                    tracing::warn!(%violation, "a server broke the protocol");
+                    self.lost();
+                }
+            }
+            if self.end.is_some() {
+                return true;
+            }
+        }
+        progressed
+    }
+
+    /// Takes one received chunk apart.
+    fn take_chunk(&mut self, chunk: Chunk) -> Result<(), Violation> {
+        let bytes = &*chunk;
+        // Bytes from `run` to `at` belong to the client and were not sent yet.
+        let (mut run, mut at) = (0, 0);
+        while at < bytes.len() {
+            let Some(link) = &mut self.link else { return Ok(()) };
+            if link.incoming.passing > 0 {
+                let step = link.incoming.passing.min(bytes.len() - at);
+                link.incoming.passing -= step;
+                if !link.incoming.forward {
+                    self.flush(&chunk, run, at);
+                    run = at + step;
+                }
+                at += step;
+                continue;
+            }
+            if !link.incoming.held.is_empty() {
+                at += self.complete_held(&bytes[at..])?;
+                run = at;
+                continue;
+            }
+            let rest = &bytes[at..];
+            let Some(head) = Head::read(rest)? else {
+                link.incoming.held.extend_from_slice(rest);
+                self.flush(&chunk, run, at);
+                return Ok(());
+            };
+            let size = head.frame();
+            if size <= rest.len() {
+                let end = at + size;
+                if matches!(head.tag, b'D' | b'd') && link.backend.ledger.content() == Verdict::Forward {
+                    at = end;
+                    continue;
+                }
+                let verdict = link.backend.handle(head.tag, &rest[HEAD_SIZE..size])?;
+                let reworded = matches!(verdict, Verdict::Duplicate { .. });
+                if reworded {
+                    self.flush(&chunk, run, at);
+                    run = end;
+                }
+                match self.judge(verdict, head.tag, &bytes[at + HEAD_SIZE..end]) {
+                    Fate::Forward => at = end,
+                    Fate::Skip => {
+                        self.flush(&chunk, run, at);
+                        at = end;
+                        run = end;
+                    }
+                }
+                self.say_ours(|relay| {
+                    relay.flush(&chunk, run, at);
+                    run = at;
+                });
+                if head.tag == b'Z' && self.releasable() {
+                    self.flush(&chunk, run, at);
+                    // What a server says unasked behind ReadyForQuery stays with the backend.
+                    if at < bytes.len()
+                        && let Some(link) = &self.link
+                    {
+                        link.socket.unreceive(chunk.slice(at..bytes.len()));
+                    }
+                    self.hand_back();
+                    return Ok(());
+                }
+            } else if streamed(head.tag) {
+                let verdict = link.backend.handle(head.tag, &[])?;
+                let forward = verdict != Verdict::Skip;
+                link.incoming.passing = size - rest.len();
+                link.incoming.forward = forward;
+                if !forward {
+                    self.flush(&chunk, run, at);
+                    return Ok(());
+                }
+                at = bytes.len();
+            } else {
+                if size > FRAME_MAX {
+                    return Err(Violation::Length);
+                }
+                link.incoming.held.extend_from_slice(rest);
+                self.flush(&chunk, run, at);
+                return Ok(());
+            }
+        }
+        self.flush(&chunk, run, at);
+        Ok(())
+    }
+
+    /// Goes on with a frame whose beginning is held; answers how many of `bytes` it took.
+    fn complete_held(&mut self, bytes: &[u8]) -> Result<usize, Violation> {
+        let Some(link) = &mut self.link else { return Ok(bytes.len()) };
+        let held = &mut link.incoming.held;
+        let mut used = 0;
+        let mut fill = |held: &mut Vec<u8>, target: usize| {
+            let step = target.saturating_sub(held.len()).min(bytes.len() - used);
+            held.extend_from_slice(&bytes[used..used + step]);
+            used += step;
+            held.len() >= target
+        };
+        if !fill(held, HEAD_SIZE) {
+            return Ok(used);
+        }
+        let head = Head::read(held)?.ok_or(Violation::Length)?;
+        let size = head.frame();
+        if streamed(head.tag) {
+            let verdict = link.backend.handle(head.tag, &[])?;
+            let forward = verdict != Verdict::Skip;
+            link.incoming.forward = forward;
+            link.incoming.passing = size - link.incoming.held.len();
+            let held = std::mem::take(&mut link.incoming.held);
+            if forward {
+                self.client.send_copy(&held);
+            }
+            if link.incoming.passing == 0 {
+                self.settle_held(head.tag);
+            }
+            return Ok(used);
+        }
+        if size > FRAME_MAX {
+            return Err(Violation::Length);
+        }
+        if !fill(&mut link.incoming.held, size) {
+            return Ok(used);
+        }
+        let frame = std::mem::take(&mut link.incoming.held);
+        let verdict = link.backend.handle(head.tag, &frame[HEAD_SIZE..])?;
+        if let Fate::Forward = self.judge(verdict, head.tag, &frame[HEAD_SIZE..]) {
+            self.client.send_copy(&frame);
+        }
+        self.settle_held(head.tag);
+        Ok(used)
+    }
+
+    /// Carries out what a frame means for the session; answers whether its bytes go to the client.
+    fn judge(&mut self, verdict: Verdict, tag: u8, body: &[u8]) -> Fate {
+        match verdict {
+            Verdict::Forward => {
+                if tag == b'C' || tag == b'I' {
+                    self.copy_ended();
+                }
+                Fate::Forward
+            }
+            Verdict::Notice => Fate::Forward,
+            Verdict::Skip | Verdict::OwnReady(_) => Fate::Skip,
+            Verdict::Complete => {
+                self.copy_ended();
+                self.completed(body);
+                Fate::Forward
+            }
+            Verdict::Parsed => {
+                self.session.parsed();
+                Fate::Forward
+            }
+            Verdict::CopyIn => {
+                if let Some(link) = &mut self.link {
+                    link.copy_in = true;
+                }
+                Fate::Forward
+            }
+            Verdict::Parameter => self.parameter(body),
+            Verdict::Failed { parses } => {
+                self.copy_ended();
+                self.session.parses_failed(parses);
+                self.session.error();
+                if ErrorFields::new(body).fatal() {
+                    self.last_words();
+                }
+                Fate::Forward
+            }
+            Verdict::Duplicate { parses } => {
+                let name = String::from_utf8_lossy(self.session.parsing()).into_owned();
+                let message = format!("prepared statement \"{name}\" already exists");
+                let error = ErrorFields::new(body);
+                self.client.send_with(|out| put_error_as(out, error, b"ERROR", message.as_bytes()));
+                self.session.parses_failed(parses);
+                self.session.error();
+                Fate::Skip
+            }
+            Verdict::OwnFailed => {
+                // Our own query brings the session's settings: they do not hold any more, and nothing may run without
+                // them. The server has not run what came behind either: its transaction failed.
+                let mut report = crate::wire::backend::Report::of(ErrorFields::new(body));
+                report.severity = crate::wire::backend::Severity::Fatal;
+                if let Some(link) = &mut self.link {
+                    link.backend.spoil("the session's settings could not be applied");
+                }
+                self.end = Some(Ending::Told(report));
+                Fate::Skip
+            }
+            Verdict::Ready(status) => {
+                if let Some(link) = &mut self.link {
+                    link.copy_in = false;
+                    if self.session.ready(status, &mut link.settings) {
+                        link.backend.forget_statements();
+                    }
+                    if link.settings == *self.session.settings() {
+                        link.settings = self.session.settings().clone();
+                    }
+                }
+                self.answered(status);
+                Fate::Forward
+            }
+        }
+    }
+
+    fn copy_ended(&mut self) {
+        if let Some(link) = &mut self.link {
+            link.copy_in = false;
+        }
+    }
+
+    /// CommandComplete: its tag tells what became of the transaction and of the prepared statements.
+    fn completed(&mut self, body: &[u8]) {
+        let Ok(tag) = read_command_complete(body) else { return };
+        if self.session.watches_tags() {
+            self.session.completed(tag);
+        }
+        if tag == b"DEALLOCATE ALL" {
+            self.session.forget_statements();
+            if let Some(link) = &mut self.link {
+                link.backend.forget_statements();
+            }
+        }
+    }
+
+    /// ParameterStatus: told to the client when its own view changes.
+    fn parameter(&mut self, body: &[u8]) -> Fate {
+        let Ok((name, value)) = read_parameter_status(body) else { return Fate::Skip };
+        // Which node answers changes from query to query; the session as a whole is not on standby.
+        if name == b"in_hot_standby" || !self.reported.set(name, value) {
+            return Fate::Skip;
+        }
+        if matches!(name, b"standard_conforming_strings" | b"client_encoding") {
+            self.session.dialect = login::dialect(&self.reported);
+        }
+        Fate::Forward
+    }
+
+    /// The server says goodbye: what it said goes to the client, and the session ends behind it.
+    fn last_words(&mut self) {
+        if let Some(link) = &mut self.link {
+            link.backend.spoil("the server ended the session");
+        }
+        self.end = Some(Ending::Heard);
+    }
+
+    /// Says what is ours to say now that its turn has come; `before` is called before each.
+    pub(super) fn say_ours(&mut self, mut before: impl FnMut(&Relay)) {
+        while let Some(link) = &mut self.link
+            && let Some((reply, parsed)) = link.backend.ledger.say()
+        {
+            before(self);
+            self.client.send_copy(reply);
+            if parsed {
+                self.session.parsed();
+            }
+        }
+    }
+
+    fn settle_held(&mut self, tag: u8) {
+        self.say_ours(|_| {});
+        if tag == b'Z' && self.releasable() {
+            self.hand_back();
+        }
+    }
+
+    fn flush(&self, chunk: &Chunk, run: usize, at: usize) {
+        if run < at {
+            self.client.send(chunk.slice(run..at));
+        }
+    }
+}
+
+/// Messages that may be long and need not be seen whole: their type alone says whose they are.
+fn streamed(tag: u8) -> bool {
+    matches!(tag, b'D' | b'd' | b'T' | b't' | b'N' | b'A' | b'V')
+}
+
+/// Longest message of a server that has to be seen whole (bytes): errors carry the statement's text.
+const FRAME_MAX: usize = 64 * FRAME_HOLD_MAX;

@@ -1,0 +1,513 @@
+//! A client from accept to its first ReadyForQuery: the startup packets, proving who it is, what it asked to be set.
+
+use std::net::IpAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crate::auth::node::SaltedKeys;
+use crate::auth::scram::{ExpectClientFirst, Nonce};
+use crate::auth::{Check, ClientError, Exchange, Method, Secret, exchange, hba, md5, password, scram};
+use crate::backend::Parameters;
+use crate::config::{AuthMethod, PoolMode};
+use crate::door::{Policy, ToControl, Work, Worked};
+use crate::limits::LOGINS_KEPT_MAX;
+use crate::ring::{End, Socket};
+use crate::route::Access;
+use crate::session::startup::Request;
+use crate::session::{Session, SharedSettings};
+use crate::sql::{self, Dialect};
+use crate::wire::backend::{
+    Report, TransactionStatus, put_authentication, put_key_data, put_negotiate_version, put_parameter_status,
+    put_ready,
+};
+use crate::wire::startup::Packet;
+use crate::wire::{Frame, Sqlstate, Violation};
+
+use super::pools;
+use super::relay::Relay;
+use super::seats::Seat;
+use super::{Shard, cleanup};
+
+/// The name of the database that is the admin console.
+pub(super) const CONSOLE: &str = "pgweir";
+
+/// Why a connection ends before it becomes a session.
+enum Refusal {
+    /// With these words.
+    Told(Report),
+    /// Without: the client is gone, or was never one (a cancel request, a port scan).
+    Silent,
+}
+
+impl From<Report> for Refusal {
+    fn from(report: Report) -> Refusal {
+        Refusal::Told(report)
+    }
+}
+
+impl From<Violation> for Refusal {
+    fn from(violation: Violation) -> Refusal {
+        Refusal::Told(Report::fatal(Sqlstate::PROTOCOL_VIOLATION, violation.to_string()))
+    }
+}
+
+/// A connection on its way to be a session.
+struct Guest {
+    shard: Rc<Shard>,
+    socket: Socket,
+    /// Bytes received and not used yet.
+    held: Vec<u8>,
+}
+
+/// Serves one connection from accept to goodbye.
+pub(super) async fn serve(shard: Rc<Shard>, socket: Socket) {
+    socket.tune();
+    let peer = socket.peer();
+    let timeout = shard.policy.borrow().config.auth.login_timeout;
+    let mut guest = Guest { shard: shard.clone(), socket, held: Vec::new() };
+    let request = match shard.ring.deadline(Instant::now() + timeout, guest.request()).await {
+        Some(Ok(request)) => request,
+        Some(Err(refusal)) => return guest.refuse(refusal).await,
+        None => return guest.refuse(Refusal::Silent).await,
+    };
+    let client_max = shard.policy.borrow().config.pool.client_max;
+    if shard.draining.get() {
+        let report = Report::fatal(Sqlstate::CANNOT_CONNECT_NOW, "pgweir is shutting down");
+        return guest.refuse(report.into()).await;
+    }
+    if !shard.shared.process.client_enter(client_max) {
+        let report = Report::fatal(Sqlstate::TOO_MANY_CONNECTIONS, "sorry, too many clients already")
+            .hint(format!("Raise pool.client_max ({client_max})."));
+        return guest.refuse(report.into()).await;
+    }
+    // From here on the client counts, and must be counted out on every path.
+    shard.counters().clients.add(1);
+    let welcome = guest.welcome(&request, peer.map(|peer| peer.ip()));
+    match shard.ring.deadline(Instant::now() + timeout, welcome).await {
+        Some(Ok((session, seat, parameters, mode))) => {
+            shard.counters().logins.add(1);
+            if shard.policy.borrow().config.log.connections {
+                tracing::info!(user = &*request.user, database = &*request.database, peer = ?peer, "client connected");
+            }
+            let Guest { socket, held, .. } = guest;
+            let relay = Relay::new(
+                shard.clone(),
+                socket,
+                held,
+                seat.clone(),
+                session,
+                (&*request.database).into(),
+                (&*request.user).into(),
+                parameters,
+                mode,
+            );
+            let reason = relay.run().await;
+            shard.seats.give_up(&seat);
+            if shard.policy.borrow().config.log.connections {
+                tracing::info!(user = &*request.user, database = &*request.database, peer = ?peer, reason, "client left");
+            }
+        }
+        Some(Err(refusal)) => {
+            shard.counters().logins_refused.add(1);
+            if let Refusal::Told(report) = &refusal {
+                tracing::info!(
+                    user = &*request.user, database = &*request.database, peer = ?peer,
+                    sqlstate = %report.sqlstate, message = report.message, "login refused"
+                );
+            }
+            guest.refuse(refusal).await;
+        }
+        None => {
+            shard.counters().logins_refused.add(1);
+            guest.refuse(Refusal::Silent).await;
+        }
+    }
+    shard.counters().clients.sub(1);
+    shard.shared.process.client_leave();
+    shard.session_ended();
+}
+
+impl Guest {
+    /// Reads startup packets until one asks for a session.
+    async fn request(&mut self) -> Result<Request, Refusal> {
+        let (mut tls_asked, mut gss_asked) = (false, false);
+        loop {
+            let used = match Packet::read(&self.held)? {
+                None => {
+                    self.more().await?;
+                    continue;
+                }
+                Some((Packet::SslRequest, used)) if !tls_asked => {
+                    tls_asked = true;
+                    self.socket.send_copy(b"N");
+                    used
+                }
+                Some((Packet::GssEncRequest, used)) if !gss_asked => {
+                    gss_asked = true;
+                    self.socket.send_copy(b"N");
+                    used
+                }
+                Some((Packet::SslRequest | Packet::GssEncRequest, _)) => return Err(Violation::Startup.into()),
+                Some((Packet::Cancel { process_id, secret }, _)) => {
+                    self.shard.cancel_everywhere(process_id, secret);
+                    return Err(Refusal::Silent);
+                }
+                Some((Packet::Unsupported { major, minor }, _)) => {
+                    return Err(Report::fatal(
+                        Sqlstate::FEATURE_NOT_SUPPORTED,
+                        format!("unsupported frontend protocol {major}.{minor}: server supports 3.0 to 3.2"),
+                    )
+                    .into());
+                }
+                Some((Packet::Startup(startup), used)) => {
+                    let request = Request::read(&startup)?;
+                    self.held.drain(..used);
+                    return Ok(request);
+                }
+            };
+            self.held.drain(..used);
+        }
+    }
+
+    /// Lets the client prove who it is, and makes it a session: all that is sent up to the first ReadyForQuery.
+    async fn welcome(
+        &mut self,
+        request: &Request,
+        peer: Option<IpAddr>,
+    ) -> Result<(Session, Rc<Seat>, Parameters, PoolMode), Refusal> {
+        if let Some(unknown) = &request.negotiate {
+            let unknown: Vec<&[u8]> = unknown.iter().map(Vec::as_slice).collect();
+            self.socket.send_with(|out| put_negotiate_version(out, request.minor, &unknown));
+        }
+        let policy = self.shard.policy.borrow().clone();
+        self.authenticate(&policy, request, peer).await?;
+        let console = &*request.database == CONSOLE;
+        let mut session = Session::new(request.settings.clone());
+        session.console = console;
+        let mut secret = vec![0u8; request.secret_size()];
+        getrandom::fill(&mut secret)
+            .map_err(|error| Report::fatal(Sqlstate::INTERNAL_ERROR, format!("no random numbers: {error}")))?;
+        let mode = policy.config.mode_for(&request.database, &request.user);
+        let seat = self.shard.seat(secret);
+        let parameters = match console {
+            true => self.console(&policy, request),
+            false => self.parameters(request, &seat).await,
+        };
+        let parameters = match parameters {
+            Ok(parameters) => parameters,
+            Err(refusal) => {
+                self.shard.seats.give_up(&seat);
+                return Err(refusal);
+            }
+        };
+        session.dialect = dialect(&parameters);
+        session.statement_mode = mode == PoolMode::Statement;
+        self.socket.send_with(|out| {
+            put_authentication(out, 0, &[]);
+            for (name, value) in parameters.iter() {
+                put_parameter_status(out, name, value);
+            }
+            put_key_data(out, seat.process_id, seat.secret());
+            put_ready(out, TransactionStatus::Idle);
+        });
+        Ok((session, seat, parameters, mode))
+    }
+
+    async fn authenticate(&mut self, policy: &Policy, request: &Request, peer: Option<IpAddr>) -> Result<(), Refusal> {
+        let (user, database) = (&*request.user, &*request.database);
+        let method = match policy.config.auth.method {
+            AuthMethod::Trust => Method::Trust,
+            AuthMethod::Password => Method::Password,
+            AuthMethod::Md5 => Method::Md5,
+            AuthMethod::ScramSha256 => Method::ScramSha256,
+            AuthMethod::Hba => {
+                let peer = peer.map_or(hba::Peer::Local, hba::Peer::Tcp);
+                let method = policy.hba.as_ref().and_then(|hba| hba.method(peer, false, database, user));
+                method.ok_or_else(|| {
+                    let from = match peer {
+                        hba::Peer::Local => "[local]".to_owned(),
+                        hba::Peer::Tcp(address) => address.to_string(),
+                    };
+                    Report::fatal(
+                        Sqlstate::INVALID_AUTHORIZATION,
+                        format!(
+                            "no hba entry for host \"{from}\", user \"{user}\", database \"{database}\", no encryption"
+                        ),
+                    )
+                })?
+            }
+        };
+        let secret = policy.secrets.get(user);
+        let wrong = |error: ClientError| {
+            let sqlstate = Sqlstate::parse(error.sqlstate().as_bytes()).unwrap_or(Sqlstate::INVALID_PASSWORD);
+            Refusal::Told(Report::fatal(sqlstate, error.message(user)))
+        };
+        let proven = match exchange(method, secret, user, &policy.mock) {
+            Exchange::Accept => true,
+            Exchange::Reject => {
+                return Err(Report::fatal(
+                    Sqlstate::INVALID_AUTHORIZATION,
+                    format!("the hba file rejects connections of user \"{user}\" to database \"{database}\""),
+                )
+                .into());
+            }
+            Exchange::Cleartext(check) => {
+                self.socket.send_with(|out| put_authentication(out, 3, &[]));
+                let body = self.password().await?;
+                let cleartext = password::text(&body).map_err(wrong)?.to_vec();
+                let secret = secret.filter(|_| check == Check::Stored).cloned();
+                let work = Work::Matches { user: user.to_owned(), secret, cleartext };
+                matches!(self.shard.work(work).await, Some(Worked::Matches(true))) && check == Check::Stored
+            }
+            Exchange::Md5(check) => {
+                let mut salt = [0u8; 4];
+                getrandom::fill(&mut salt).map_err(|_| Refusal::Silent)?;
+                self.socket.send_with(|out| put_authentication(out, 5, &salt));
+                let body = self.password().await?;
+                let response = password::text(&body).map_err(wrong)?;
+                let secret = secret.filter(|_| check == Check::Stored);
+                md5::verify(secret, user, salt, response, &policy.mock) && check == Check::Stored
+            }
+            Exchange::Scram(check) => {
+                let secret = secret.filter(|_| check == Check::Stored);
+                self.scram(policy, user, secret).await?.map_err(wrong)?;
+                check == Check::Stored
+            }
+        };
+        proven.then_some(()).ok_or_else(|| wrong(ClientError::WrongPassword))
+    }
+
+    async fn scram(
+        &mut self,
+        policy: &Policy,
+        user: &str,
+        secret: Option<&Secret>,
+    ) -> Result<Result<(), ClientError>, Refusal> {
+        let stored = match secret {
+            Some(Secret::Scram(verifier)) => Some(verifier.clone()),
+            Some(Secret::Plain(password)) => Some(self.shard.plain_verifier(user, password).await.ok_or_else(|| {
+                Report::fatal(Sqlstate::CANNOT_CONNECT_NOW, "pgweir is too busy to check passwords, try again")
+            })?),
+            Some(Secret::Md5(_)) | None => None,
+        };
+        let verifier = policy.mock.verifier_or(stored.as_ref(), user);
+        self.socket.send_with(|out| put_authentication(out, 10, scram::MECHANISMS));
+        let mut random = [0u8; 18];
+        getrandom::fill(&mut random).map_err(|_| Refusal::Silent)?;
+        let body = self.password().await?;
+        let (first, expect) =
+            match ExpectClientFirst::new().handle(&body, &Nonce::from_random(random), &verifier) {
+                Ok(next) => next,
+                Err(error) => return Ok(Err(error)),
+            };
+        self.socket.send_with(|out| put_authentication(out, 11, &first));
+        let body = self.password().await?;
+        let (last, client_key) = match expect.handle(&body) {
+            Ok(next) => next,
+            Err(error) => return Ok(Err(error)),
+        };
+        if stored.is_none() {
+            return Ok(Err(ClientError::WrongPassword));
+        }
+        self.socket.send_with(|out| put_authentication(out, 12, &last));
+        // A stored SCRAM secret cannot log in anywhere; what its owner just proved can.
+        if let Some(Secret::Scram(stored)) = secret
+            && let Some(keys) = SaltedKeys::learned(stored, client_key)
+        {
+            self.shard.learn(user, keys);
+        }
+        Ok(Ok(()))
+    }
+
+    /// The body of the next message, which must be a password (or SASL) message.
+    async fn password(&mut self) -> Result<Vec<u8>, Refusal> {
+        loop {
+            if let Some(&tag) = self.held.first()
+                && tag != b'p'
+            {
+                return Err(match tag {
+                    // psql asks for the password on a new connection, and just leaves.
+                    b'X' => Refusal::Silent,
+                    _ => Violation::Tag.into(),
+                });
+            }
+            if let Some((frame, used)) = Frame::read(&self.held)? {
+                let body = frame.body.to_vec();
+                self.held.drain(..used);
+                return Ok(body);
+            }
+            if self.held.len() > PASSWORD_MAX {
+                return Err(Violation::Length.into());
+            }
+            self.more().await?;
+        }
+    }
+
+    async fn more(&mut self) -> Result<(), Refusal> {
+        let chunk = self.shard.received(&self.socket).await.ok_or(Refusal::Silent)?;
+        self.held.extend_from_slice(&chunk);
+        Ok(())
+    }
+
+    fn console(&self, policy: &Policy, request: &Request) -> Result<Parameters, Refusal> {
+        if !policy.config.admin.users.iter().any(|user| **user == *request.user) {
+            return Err(Report::fatal(
+                Sqlstate::INSUFFICIENT_PRIVILEGE,
+                format!("user \"{}\" may not use the admin console", request.user),
+            )
+            .hint("Add the user to [admin] users.")
+            .into());
+        }
+        let mut parameters = Parameters::default();
+        let version = concat!(env!("CARGO_PKG_VERSION"), "/pgweir");
+        for (name, value) in [
+            ("server_version", version),
+            ("client_encoding", "UTF8"),
+            ("server_encoding", "UTF8"),
+            ("DateStyle", "ISO, MDY"),
+            ("TimeZone", "GMT"),
+            ("integer_datetimes", "on"),
+            ("standard_conforming_strings", "on"),
+            ("is_superuser", "on"),
+            ("session_authorization", &request.user),
+            ("application_name", request.application_name.as_deref().unwrap_or_default()),
+        ] {
+            parameters.set(name.as_bytes(), value.as_bytes());
+        }
+        Ok(parameters)
+    }
+
+    /// What a server reports to a session with these settings: known from a login like it, else asked.
+    async fn parameters(&mut self, request: &Request, seat: &Seat) -> Result<Parameters, Refusal> {
+        let key = (request.database.clone(), request.user.clone(), request.settings.clone());
+        if let Some(known) = self.shard.logins.borrow().get(&key) {
+            return Ok(known.clone());
+        }
+        let (database, user): (Arc<str>, Arc<str>) = ((&*request.database).into(), (&*request.user).into());
+        let checkout = self.shard.checkout(
+            pools::Request {
+                database: &database,
+                user: &user,
+                access: Access::Any,
+                last: 0,
+                settings: &request.settings,
+                prefer: None,
+                session: seat.id,
+                own_writes: false,
+            },
+            seat,
+            &self.socket,
+        );
+        let mut link = checkout.await.map_err(|refused| match refused {
+            Some(mut report) => {
+                report.severity = crate::wire::backend::Severity::Fatal;
+                Refusal::Told(report)
+            }
+            None => seat.dismissed().map_or(Refusal::Silent, Refusal::Told),
+        })?;
+        let applied = self.apply(&mut link, &request.settings).await;
+        let mut parameters = link.backend.parameters.clone();
+        self.shard.checkin(link);
+        applied?;
+        // Which node answers changes from query to query; the session as a whole is not on standby.
+        if parameters.get(b"in_hot_standby").is_some() {
+            parameters.set(b"in_hot_standby", b"off");
+        }
+        let mut logins = self.shard.logins.borrow_mut();
+        if logins.len() >= LOGINS_KEPT_MAX {
+            logins.clear();
+        }
+        logins.insert(key, parameters.clone());
+        Ok(parameters)
+    }
+
+    /// Sets on a backend what the client asked for; what the server does not accept is told in its own words.
+    async fn apply(&self, link: &mut super::link::Link, settings: &SharedSettings) -> Result<(), Refusal> {
+        let mut sql = Vec::new();
+        if !settings.put_switch(&link.settings, &mut sql) {
+            return Ok(());
+        }
+        link.socket.send_with(|out| link.backend.own_query(&sql, out));
+        let error = cleanup::settle_with_error(&self.shard, link).await.map_err(|reason| {
+            link.backend.spoil(reason);
+            Report::fatal(Sqlstate::CONNECTION_FAILURE, "the node closed the connection during the login")
+        })?;
+        match error {
+            None => {
+                link.settings = settings.clone();
+                Ok(())
+            }
+            Some(mut report) => {
+                report.severity = crate::wire::backend::Severity::Fatal;
+                Err(report.into())
+            }
+        }
+    }
+
+    /// Says why, if there is anything to say, and ends the connection once that was sent.
+    async fn refuse(self, refusal: Refusal) {
+        if let Refusal::Told(report) = refusal {
+            self.socket.send_with(|out| report.put(out));
+            self.shard.counters().errors.add(1);
+        }
+        self.shard.goodbye(self.socket).await;
+    }
+}
+
+impl Shard {
+    /// Lets the last words reach the peer, then closes.
+    pub(super) async fn goodbye(&self, socket: Socket) {
+        if matches!(socket.end(), Some(End::Broken(_))) {
+            return;
+        }
+        if self.ring.deadline(Instant::now() + super::GOODBYE_MAX, socket.flushed()).await.is_none() {
+            return;
+        }
+        // Closing while bytes lie unread would reset the connection, and the peer might never see the words.
+        socket.shutdown();
+        let drain = async { while self.received(&socket).await.is_some() {} };
+        self.ring.deadline(Instant::now() + LINGER, drain).await;
+    }
+
+    /// The verifier of a plain password: derived once, off the shard.
+    async fn plain_verifier(&self, user: &str, password: &str) -> Option<scram::Verifier> {
+        if let Some((known, verifier)) = self.verifiers.borrow().get(user)
+            && known == password
+        {
+            return Some(verifier.clone());
+        }
+        let work = Work::PlainVerifier { user: user.to_owned(), password: password.to_owned() };
+        let Some(Worked::PlainVerifier(verifier, _)) = self.work(work).await else { return None };
+        let kept = (password.to_owned(), verifier.clone());
+        self.verifiers.borrow_mut().insert(user.to_owned(), kept);
+        Some(verifier)
+    }
+
+    /// Keeps the keys a client proved to have, and tells the other shards.
+    fn learn(&self, user: &str, keys: SaltedKeys) {
+        let user: Arc<str> = user.into();
+        let known = self.learned.borrow().get(&user).is_some_and(|known| {
+            known.salt == keys.salt && known.iterations == keys.iterations
+        });
+        if known {
+            return;
+        }
+        let keys = Arc::new(keys);
+        self.learned.borrow_mut().insert(user.clone(), keys.clone());
+        let _ = self.shared.control.send(ToControl::Learned { shard: self.id, user, keys });
+    }
+}
+
+/// How a session's SQL is read, by what the server reports.
+pub(super) fn dialect(parameters: &Parameters) -> Dialect {
+    Dialect {
+        standard_conforming_strings: parameters.get(b"standard_conforming_strings") != Some(b"off"),
+        ascii_safe: sql::ascii_safe(parameters.get(b"client_encoding").unwrap_or(b"UTF8")),
+    }
+}
+
+/// Longest password message (bytes), head included.
+const PASSWORD_MAX: usize = 64 * 1024;
+/// How long a connection that we end may take to be ended by the peer as well.
+const LINGER: Duration = Duration::from_millis(500);

@@ -1,0 +1,394 @@
+//! One pinned core: an executor, a ring, listeners, sessions and pools, sharing nothing mutable with the others. Joins
+//! what the deciders decide to the ring.
+//!
+//! ```text
+//! thread "shard-N"
+//! ├─ reactor            Ring::run: the one place that waits
+//! ├─ inbox              messages from control and from other shards
+//! ├─ a listener each    accepts, and starts a session's task for every connection
+//! ├─ a task per session login → relay → goodbye
+//! ├─ a task per errand  opening a backend, making one fit, a cancel request
+//! └─ janitor            once a second: idle backends, idle clients, pools nobody uses
+//! ```
+//!
+//! * [`login`]: a client up to its first ReadyForQuery; [`relay`], [`upstream`], [`downstream`]: from there to its end;
+//! * [`console`]: what pgweir answers itself; [`cancel`]: cancel requests;
+//! * [`pools`], [`link`], [`cleanup`]: finding, opening, lending and cleaning backends;
+//! * [`seats`]: sessions as others see them; [`tickets`]: questions to other threads.
+
+mod cancel;
+mod cleanup;
+mod console;
+mod downstream;
+mod link;
+mod login;
+mod pools;
+mod relay;
+mod seats;
+mod tickets;
+mod upstream;
+
+use std::cell::{Cell, RefCell};
+use std::os::fd::OwnedFd;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::mpsc;
+use std::task::Waker;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use glommio::{LocalExecutorBuilder, Placement};
+use rustc_hash::FxHashMap;
+
+use crate::auth::node::SaltedKeys;
+use crate::auth::scram::Verifier;
+use crate::backend::Parameters;
+use crate::counters::{Latencies, NodeCounters, ShardCounters};
+use crate::door::{Policy, PoolKey, ShardId, Shared, Snapshot, ToControl, ToShard};
+use crate::limits::ACCEPTS_PER_TURN_MAX;
+use crate::ring::{Doorbell, Listener, Ring, support};
+use crate::session::{SharedSettings, StatementCache};
+use crate::topology::{NodeId, Topology};
+use crate::wire::Sqlstate;
+use crate::wire::backend::Report;
+
+use self::pools::Slot;
+use self::seats::{Seat, Seats};
+use self::tickets::{Reply, Tickets};
+
+/// What a shard needs to start.
+pub struct Setup {
+    pub id: ShardId,
+    /// The core to stay on; `None`: wherever the system puts it.
+    pub core: Option<usize>,
+    /// Bound and listening; its own for TCP, shared for unix sockets.
+    pub listeners: Vec<OwnedFd>,
+    /// The bell of `shared.shards[id]`.
+    pub doorbell: Doorbell,
+    pub shared: Shared,
+    pub policy: Arc<Policy>,
+    pub topology: Arc<Topology>,
+}
+
+/// Starts a shard's thread. Returns once it listens.
+///
+/// # Errors
+///
+/// One sentence: why io_uring or the thread could not be set up.
+pub fn start(setup: Setup) -> Result<JoinHandle<()>, String> {
+    let (ready, is_ready) = mpsc::channel();
+    let name = format!("shard-{}", setup.id.0);
+    let thread = std::thread::Builder::new()
+        .name(name.clone())
+        .spawn(move || run(setup, &ready))
+        .map_err(|error| format!("cannot start a thread for {name}: {error}"))?;
+    match is_ready.recv() {
+        Ok(Ok(())) => Ok(thread),
+        Ok(Err(sentence)) => Err(sentence),
+        Err(_) => Err(format!("{name} ended before it was ready")),
+    }
+}
+
+fn run(setup: Setup, ready: &mpsc::Sender<Result<(), String>>) {
+    let placement = setup.core.map_or(Placement::Unbound, Placement::Fixed);
+    let executor = LocalExecutorBuilder::new(placement)
+        .name(&format!("shard-{}", setup.id.0))
+        // The executor's own rings do next to nothing here; small ones start under the usual limits.
+        .ring_depth(EXECUTOR_RING_DEPTH)
+        .io_memory(EXECUTOR_IO_MEMORY)
+        .preempt_timer(EXECUTOR_PREEMPT)
+        .make();
+    let executor = match executor {
+        Ok(executor) => executor,
+        Err(error) => {
+            let error = std::io::Error::from(error);
+            let _ = ready.send(Err(support::explain(&error)));
+            return;
+        }
+    };
+    executor.run(async move {
+        let spin = setup.policy.config.shards.spin;
+        let ring = match Ring::new(setup.doorbell.clone(), spin) {
+            Ok(ring) => ring,
+            Err(error) => {
+                let _ = ready.send(Err(support::explain(&error)));
+                return;
+            }
+        };
+        let shard = Rc::new(Shard::new(setup.id, ring.clone(), setup.shared, setup.policy, setup.topology));
+        for fd in setup.listeners {
+            ring.spawn(accept(shard.clone(), Listener::new(&ring, fd)));
+        }
+        ring.spawn(inbox(shard.clone()));
+        ring.spawn(janitor(shard.clone()));
+        ring.spawn(watch_idle(shard.clone()));
+        let _ = ready.send(Ok(()));
+        ring.run().await;
+        shard.pools_close();
+        let _ = shard.shared.control.send(ToControl::Ended { shard: shard.id });
+    });
+}
+
+/// Everything one shard has.
+struct Shard {
+    id: ShardId,
+    ring: Ring,
+    shared: Shared,
+    policy: RefCell<Arc<Policy>>,
+    topology: RefCell<Arc<Topology>>,
+    pools: RefCell<FxHashMap<PoolKey, Rc<Slot>>>,
+    statements: RefCell<StatementCache>,
+    seats: Seats,
+    tickets: Rc<Tickets>,
+    /// What servers reported to sessions that asked for these settings.
+    logins: RefCell<FxHashMap<LoginKey, Parameters>>,
+    /// SCRAM keys by user: derived from passwords for logins to nodes, and learned from clients' proofs.
+    derived: RefCell<FxHashMap<Arc<str>, SaltedKeys>>,
+    learned: RefCell<FxHashMap<Arc<str>, Arc<SaltedKeys>>>,
+    /// Verifiers of plain passwords, with the password each was derived from.
+    verifiers: RefCell<FxHashMap<String, (String, Verifier)>>,
+    /// Nodes that failed here since control last looked, a bit each.
+    suspects: Cell<u128>,
+    draining: Cell<bool>,
+    /// Wakes the task that looks after idle backends.
+    idle_waker: RefCell<Option<Waker>>,
+    queries: RefCell<Latencies>,
+    waits: RefCell<Latencies>,
+    random: Cell<u64>,
+    count: Cell<u64>,
+}
+
+/// Database, user, settings.
+type LoginKey = (Rc<str>, Rc<str>, SharedSettings);
+
+impl Shard {
+    fn new(id: ShardId, ring: Ring, shared: Shared, policy: Arc<Policy>, topology: Arc<Topology>) -> Shard {
+        let mut seed = [0u8; 8];
+        // Without randomness, shards at least differ.
+        if getrandom::fill(&mut seed).is_err() {
+            seed[0] = id.0 as u8;
+        }
+        let shard = Shard {
+            id,
+            ring,
+            shared,
+            policy: RefCell::new(policy),
+            topology: RefCell::new(topology.clone()),
+            pools: RefCell::default(),
+            statements: RefCell::default(),
+            seats: Seats::default(),
+            tickets: Rc::default(),
+            logins: RefCell::default(),
+            derived: RefCell::default(),
+            learned: RefCell::default(),
+            verifiers: RefCell::default(),
+            suspects: Cell::default(),
+            draining: Cell::default(),
+            idle_waker: RefCell::default(),
+            queries: RefCell::default(),
+            waits: RefCell::default(),
+            random: Cell::new(u64::from_ne_bytes(seed) | 1),
+            count: Cell::default(),
+        };
+        shard.counters().epoch.set(topology.epoch.0);
+        shard
+    }
+
+    fn counters(&self) -> &ShardCounters {
+        &self.shared.counters[self.id.index()]
+    }
+
+    fn node_counters(&self, node: NodeId, count: impl FnOnce(&NodeCounters)) {
+        if let Some(counters) = self.counters().nodes.get(node.index()) {
+            count(counters);
+        }
+    }
+
+    /// Leases of this shard at a node now.
+    fn leases(&self, node: NodeId) -> u64 {
+        self.counters().nodes.get(node.index()).map_or(0, |counters| counters.leases.read())
+    }
+
+    /// A number that is unique within the shard.
+    fn next_id(&self) -> u64 {
+        self.count.set(self.count.get() + 1);
+        self.count.get()
+    }
+
+    /// Random enough to balance by (xorshift64); secrets come from the system.
+    fn random(&self) -> u64 {
+        let mut value = self.random.get();
+        value ^= value << 13;
+        value ^= value >> 7;
+        value ^= value << 17;
+        self.random.set(value);
+        value
+    }
+
+    /// A seat for a new session.
+    fn seat(&self, secret: Vec<u8>) -> Rc<Seat> {
+        // Positive as a signed number: some drivers print it as one.
+        self.seats.take(self.next_id(), || (self.random() >> 33) as u32, secret)
+    }
+
+    /// A session is gone; the last one lets a draining shard end.
+    fn session_ended(&self) {
+        if self.draining.get() && self.seats.len() == 0 {
+            self.ring.stop();
+        }
+    }
+
+    fn observe(self: &Rc<Self>, topology: Arc<Topology>) {
+        self.counters().epoch.set(topology.epoch.0);
+        *self.topology.borrow_mut() = topology;
+        self.suspects.set(0);
+        self.logins.borrow_mut().clear();
+        self.reroute_waiters();
+        self.pools_upkeep();
+    }
+
+    fn adopt(self: &Rc<Self>, policy: Arc<Policy>) {
+        for slot in self.pools.borrow().values() {
+            slot.mode.set(policy.config.mode_for(&slot.key.database, &slot.key.user));
+            slot.size.set(policy.config.size_for(&slot.key.database, &slot.key.user));
+        }
+        *self.policy.borrow_mut() = policy;
+        self.derived.borrow_mut().clear();
+        self.learned.borrow_mut().clear();
+        self.verifiers.borrow_mut().clear();
+        self.logins.borrow_mut().clear();
+        self.pools_upkeep();
+    }
+
+    fn drain(&self) {
+        self.draining.set(true);
+        for seat in self.seats.all() {
+            seat.wake(&self.ring);
+        }
+        if self.seats.len() == 0 {
+            self.ring.stop();
+        }
+    }
+}
+
+/// Takes messages from the other threads.
+async fn inbox(shard: Rc<Shard>) {
+    let door = shard.shared.shards[shard.id.index()].clone();
+    loop {
+        while let Some(message) = door.receive() {
+            match message {
+                ToShard::Topology(topology) => shard.observe(topology),
+                ToShard::Policy(policy) => shard.adopt(policy),
+                ToShard::Cancel { process_id, secret } => shard.cancel_here(process_id, &secret),
+                ToShard::Worked { ticket, result } => {
+                    shard.tickets.answer(&shard.ring, ticket, Reply::Worked(result));
+                }
+                ToShard::Answer { ticket, answer } => {
+                    shard.tickets.answer(&shard.ring, ticket, Reply::Answer(answer));
+                }
+                ToShard::Snapshot { ticket } => {
+                    let snapshot = Box::new(Snapshot {
+                        pools: shard.pools_snapshot(),
+                        queries: shard.queries.borrow().clone(),
+                        waits: shard.waits.borrow().clone(),
+                    });
+                    let answer = ToControl::Snapshot { shard: shard.id, ticket, snapshot };
+                    let _ = shard.shared.control.send(answer);
+                }
+                ToShard::Learned { user, keys } => {
+                    shard.learned.borrow_mut().insert(user, keys);
+                }
+                ToShard::Wanted { pool, by } => shard.wanted(&pool, by),
+                ToShard::Credit { pool } => shard.credit(&pool),
+                ToShard::Drain => shard.drain(),
+                ToShard::Stop => shard.ring.stop(),
+            }
+        }
+        shard.ring.rung().await;
+    }
+}
+
+/// Accepts on one listener until the shard drains.
+async fn accept(shard: Rc<Shard>, listener: Listener) {
+    let mut accepted = 0;
+    while !shard.draining.get() {
+        match shard.ring.deadline(Instant::now() + ACCEPT_LOOK, listener.accept()).await {
+            None => {}
+            Some(Ok(socket)) => {
+                accepted += 1;
+                shard.ring.spawn(login::serve(shard.clone(), socket));
+                if accepted % ACCEPTS_PER_TURN_MAX == 0 {
+                    shard.ring.sleep_until(Instant::now() + Duration::from_micros(1)).await;
+                }
+            }
+            Some(Err(error)) => {
+                // Out of descriptors or memory: it passes when a connection ends. Trying again at once would spin.
+                tracing::error!(%error, "cannot accept a connection");
+                shard.ring.sleep_until(Instant::now() + ACCEPT_PAUSE).await;
+            }
+        }
+    }
+}
+
+/// Notices idle backends that their server closed.
+async fn watch_idle(shard: Rc<Shard>) {
+    loop {
+        let mut woken = false;
+        std::future::poll_fn(|context| {
+            *shard.idle_waker.borrow_mut() = Some(context.waker().clone());
+            match std::mem::replace(&mut woken, true) {
+                false => std::task::Poll::Pending,
+                true => std::task::Poll::Ready(()),
+            }
+        })
+        .await;
+        shard.pools_upkeep();
+    }
+}
+
+/// Upkeep once a second.
+async fn janitor(shard: Rc<Shard>) {
+    let mut rounds = 0u64;
+    loop {
+        shard.ring.sleep_until(Instant::now() + JANITOR_INTERVAL).await;
+        rounds += 1;
+        shard.suspects.set(0);
+        shard.pools_upkeep();
+        if rounds % STATEMENTS_SWEEP == 0 {
+            shard.statements.borrow_mut().sweep();
+        }
+        let idle_max = shard.policy.borrow().config.pool.client_idle_timeout;
+        if !idle_max.is_zero() {
+            for seat in shard.seats.all() {
+                if seat.heard.get().elapsed() >= idle_max {
+                    let report = Report::fatal(
+                        Sqlstate::IDLE_SESSION_TIMEOUT,
+                        "terminating connection due to idle-session timeout",
+                    )
+                    .hint(format!("The client sent nothing for {idle_max:?} (pool.client_idle_timeout)."));
+                    seat.dismiss(&shard.ring, report);
+                }
+            }
+        }
+    }
+}
+
+/// What clients hear when pgweir ends.
+fn shutting_down() -> Report {
+    Report::fatal(Sqlstate::ADMIN_SHUTDOWN, "terminating connection due to administrator command")
+}
+
+/// How long the last words to a peer may take.
+const GOODBYE_MAX: Duration = Duration::from_secs(2);
+/// How often upkeep runs.
+const JANITOR_INTERVAL: Duration = Duration::from_secs(1);
+/// Rounds of upkeep between two looks for statements nobody uses.
+const STATEMENTS_SWEEP: u64 = 60;
+/// How often a listener looks whether the shard drains.
+const ACCEPT_LOOK: Duration = Duration::from_millis(500);
+/// How long a listener pauses after a failure.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+const EXECUTOR_RING_DEPTH: usize = 16;
+const EXECUTOR_IO_MEMORY: usize = 64 * 1024;
+/// The executor's housekeeping interrupts the reactor this often, not more.
+const EXECUTOR_PREEMPT: Duration = Duration::from_secs(5);

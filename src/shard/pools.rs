@@ -1,0 +1,661 @@
+//! Finding a node and a backend for a session, and taking it back: the pools of one shard, the budgets of the process,
+//! and the tasks that open, reset and close backends.
+
+use std::cell::{Cell, RefCell};
+use std::collections::hash_map::DefaultHasher;
+use std::future::poll_fn;
+use std::hash::{Hash, Hasher};
+use std::rc::Rc;
+use std::task::{Poll, Waker};
+use std::time::{Duration, Instant};
+
+use crate::backend::LoginError;
+use crate::config::{Balance, PoolMode};
+use crate::counters::Budget;
+use crate::door::{PoolKey, PoolSnapshot, ShardId, ToControl, ToShard};
+use crate::limits::CONNECTS_MAX;
+use crate::pool::{Checkin, Pool};
+use crate::ring::Socket;
+use crate::route::{Access, Choice, route};
+use crate::topology::NodeId;
+use crate::wire::Sqlstate;
+use crate::wire::backend::{ErrorFields, Report};
+
+use super::link::{Link, OpenError};
+use super::seats::Seat;
+use super::{Shard, cleanup};
+
+/// One pool of this shard.
+pub(super) struct Slot {
+    pub key: Rc<PoolKey>,
+    pub mode: Cell<PoolMode>,
+    /// Backends for the whole process.
+    pub size: Cell<u32>,
+    pub pool: RefCell<Pool<Link, Rc<Waiter>>>,
+    /// Its place in the table of budgets.
+    hash: u64,
+    /// Whether we told the others that clients wait here and the budget is spent.
+    starving: Cell<bool>,
+    /// A shard to which the next free backend's credit was promised.
+    promised: Cell<Option<ShardId>>,
+    /// Until when no backend is opened, after a failure.
+    pause_until: Cell<Option<Instant>>,
+}
+
+/// Somebody in line.
+#[derive(Default)]
+pub(super) struct Waiter {
+    grant: RefCell<Option<Grant>>,
+    waker: RefCell<Option<Waker>>,
+}
+
+enum Grant {
+    Link(Box<Link>),
+    /// This pool will not have a backend for them.
+    Failed(Report),
+    /// The node is gone: look for another one.
+    Reroute,
+}
+
+/// Who asks for a backend, and how.
+pub(super) struct Request<'a> {
+    pub database: &'a std::sync::Arc<str>,
+    pub user: &'a std::sync::Arc<str>,
+    pub access: Access,
+    /// The backend it had last.
+    pub last: u64,
+    pub settings: &'a crate::session::SharedSettings,
+    /// The node it keeps its reads to, under balance = "session".
+    pub prefer: Option<NodeId>,
+    /// The session's number.
+    pub session: u64,
+    /// Whether only the backend that served its last write will do.
+    pub own_writes: bool,
+}
+
+impl Shard {
+    /// A backend for this request: at once, or when its turn comes.
+    ///
+    /// # Errors
+    ///
+    /// What to tell the client: nobody could be found in time, or the node refused the login. `None`: the client left, or
+    /// cancelled, or was told to leave; its seat says which.
+    pub(super) async fn checkout(
+        self: &Rc<Self>,
+        request: Request<'_>,
+        seat: &Seat,
+        client: &Socket,
+    ) -> Result<Link, Option<Report>> {
+        let started = Instant::now();
+        let deadline = started + self.policy.borrow().config.pool.checkout_timeout;
+        let mut avoid = 0u128;
+        loop {
+            let Some(node) = self.choose(&request, avoid) else {
+                let wait = poll_fn(|context| match self.interrupted(seat, client, context.waker()) {
+                    true => Poll::Ready(()),
+                    false => Poll::Pending,
+                });
+                if self.ring.deadline(deadline.min(Instant::now() + NODE_WAIT), wait).await.is_some() {
+                    return Err(None);
+                }
+                if Instant::now() >= deadline {
+                    return Err(Some(self.no_node(&request)));
+                }
+                avoid = 0;
+                continue;
+            };
+            let slot = self.slot(node, request.database, request.user);
+            if let Some(link) = self.take_idle(&slot, &request) {
+                return Ok(self.lease(link, request.access, started));
+            }
+            if request.own_writes {
+                return Err(Some(
+                    Report::error(
+                        Sqlstate::FEATURE_NOT_SUPPORTED,
+                        "the session's sequences were used on a backend that served others since",
+                    )
+                    .hint(
+                        "Ask currval() and lastval() in the same transaction, use INSERT … RETURNING, \
+                         or set pool.mode = \"session\" for this database or user.",
+                    ),
+                ));
+            }
+            let place = Place { shard: self.clone(), slot: slot.clone(), waiter: Rc::default() };
+            slot.pool.borrow_mut().wait(place.waiter.clone(), started);
+            self.replenish(&slot);
+            let granted = poll_fn(|context| {
+                if let Some(grant) = place.waiter.grant.borrow_mut().take() {
+                    return Poll::Ready(Some(grant));
+                }
+                *place.waiter.waker.borrow_mut() = Some(context.waker().clone());
+                match self.interrupted(seat, client, context.waker()) {
+                    true => Poll::Ready(None),
+                    false => Poll::Pending,
+                }
+            });
+            seat.queued.set(true);
+            let granted = self.ring.deadline(deadline, granted).await;
+            seat.queued.set(false);
+            match granted {
+                Some(Some(Grant::Link(link))) => return Ok(self.lease(*link, request.access, started)),
+                Some(Some(Grant::Failed(report))) => return Err(Some(report)),
+                Some(Some(Grant::Reroute)) => avoid |= 1 << node.0,
+                Some(None) => return Err(None),
+                None => {
+                    let waited = started.elapsed().as_secs_f64();
+                    return Err(Some(
+                        Report::error(
+                            Sqlstate::TOO_MANY_CONNECTIONS,
+                            format!("no backend became free within {waited:.1} s (checkout_timeout)"),
+                        )
+                        .detail(format!(
+                            "All {} backends of node {node} for database \"{}\" and user \"{}\" are in use.",
+                            slot.size.get(),
+                            request.database,
+                            request.user
+                        ))
+                        .hint("Raise pool.size, or let transactions end sooner."),
+                    ));
+                }
+            }
+        }
+    }
+
+    /// Whether the client left, cancelled, or has to leave; otherwise its task is woken when one of these happens.
+    fn interrupted(&self, seat: &Seat, client: &Socket, waker: &Waker) -> bool {
+        client.watch(waker);
+        seat.watch(waker);
+        client.end().is_some() || seat.cancelled.get() || seat.must_leave()
+    }
+
+    fn choose(&self, request: &Request<'_>, avoid: u128) -> Option<NodeId> {
+        let policy = self.policy.borrow();
+        let topology = self.topology.borrow();
+        let leases = |node: NodeId| self.leases(node);
+        let prefer = request.prefer.filter(|_| policy.config.route.balance == Balance::Session);
+        route(
+            &topology,
+            request.access,
+            Choice {
+                reads: policy.config.route.reads,
+                prefer,
+                avoid: avoid | self.suspects.get(),
+                leases: &leases,
+                random: [self.random(), self.random()],
+            },
+        )
+    }
+
+    fn no_node(&self, request: &Request<'_>) -> Report {
+        let topology = self.topology.borrow();
+        let states: Vec<String> = topology
+            .nodes
+            .iter()
+            .map(|node| {
+                let reason = node.reason.as_ref().map_or(String::new(), |reason| format!(" ({reason})"));
+                format!("{}:{} {} {}{reason}", node.host, node.port, node.role.name(), node.state.name())
+            })
+            .collect();
+        let what = match request.access {
+            Access::Write => "no primary is reachable",
+            Access::Any | Access::Read { .. } => "no node is reachable",
+        };
+        Report::error(Sqlstate::CANNOT_CONNECT_NOW, what).detail(states.join("; "))
+    }
+
+    /// The pool of this node, database and user; it opens on first use.
+    pub(super) fn slot(&self, node: NodeId, database: &std::sync::Arc<str>, user: &std::sync::Arc<str>) -> Rc<Slot> {
+        let key = PoolKey { node, database: database.clone(), user: user.clone() };
+        if let Some(slot) = self.pools.borrow().get(&key) {
+            return slot.clone();
+        }
+        let policy = self.policy.borrow();
+        let mut hasher = DefaultHasher::new();
+        key.hash(&mut hasher);
+        let slot = Rc::new(Slot {
+            key: Rc::new(key.clone()),
+            mode: Cell::new(policy.config.mode_for(database, user)),
+            size: Cell::new(policy.config.size_for(database, user)),
+            pool: RefCell::default(),
+            hash: hasher.finish().max(1),
+            starving: Cell::default(),
+            promised: Cell::default(),
+            pause_until: Cell::default(),
+        });
+        self.pools.borrow_mut().insert(key, slot.clone());
+        slot
+    }
+
+    /// An idle backend of the pool that is alive, the fittest first.
+    fn take_idle(self: &Rc<Self>, slot: &Rc<Slot>, request: &Request<'_>) -> Option<Link> {
+        loop {
+            let taken = slot.pool.borrow_mut().checkout(|link| {
+                if link.id == request.last {
+                    2
+                } else {
+                    u32::from(Rc::ptr_eq(&link.settings, request.settings) || link.settings == *request.settings)
+                }
+            });
+            let mut link = taken?;
+            if request.own_writes && link.last_writer != request.session {
+                self.settle(slot, |pool, now| pool.checkin(link, now));
+                return None;
+            }
+            if !link.stirred() || link.calm() {
+                return Some(link);
+            }
+            self.broken(slot, link, "it was closed while idle");
+        }
+    }
+
+    /// Counts a lease.
+    fn lease(&self, link: Link, access: Access, started: Instant) -> Link {
+        self.node_counters(link.key.node, |node| {
+            node.leases.add(1);
+            match access {
+                Access::Read { .. } => node.reads.add(1),
+                Access::Any | Access::Write => node.writes.add(1),
+            }
+        });
+        self.waits.borrow_mut().record(started.elapsed());
+        link
+    }
+
+    /// Takes a leased backend back.
+    pub(super) fn checkin(self: &Rc<Self>, link: Link) {
+        let slot = self.slot(link.key.node, &link.key.database, &link.key.user);
+        self.node_counters(link.key.node, |node| node.leases.sub(1));
+        if let Some(reason) = link.backend.unfit() {
+            return self.broken(&slot, link, reason);
+        }
+        if link.socket.end().is_some() {
+            return self.broken(&slot, link, "the connection broke");
+        }
+        if !link.backend.quiet() || link.reset_owed || link.cancels.get() > 0 {
+            slot.pool.borrow_mut().reset();
+            let shard = self.clone();
+            return self.ring.spawn(cleanup::run(shard, slot, link));
+        }
+        if self.unwanted(&slot, &link) {
+            slot.pool.borrow_mut().discard();
+            return self.retire(&slot, link);
+        }
+        if let Some(needy) = slot.promised.take() {
+            slot.pool.borrow_mut().discard();
+            return self.lend(&slot, link, needy);
+        }
+        self.settle(&slot, |pool, now| pool.checkin(link, now));
+    }
+
+    /// A backend that was being made fit is.
+    pub(super) fn was_reset(self: &Rc<Self>, slot: &Rc<Slot>, link: Link) {
+        if self.unwanted(slot, &link) {
+            slot.pool.borrow_mut().reset_failed();
+            return self.retire(slot, link);
+        }
+        self.settle(slot, |pool, now| pool.was_reset(link, now));
+    }
+
+    /// A backend could not be made fit.
+    pub(super) fn reset_failed(self: &Rc<Self>, slot: &Rc<Slot>, link: Link) {
+        slot.pool.borrow_mut().reset_failed();
+        self.retire(slot, link);
+    }
+
+    /// A leased backend is of no use any more.
+    fn broken(self: &Rc<Self>, slot: &Rc<Slot>, link: Link, reason: &str) {
+        slot.pool.borrow_mut().discard();
+        self.node_counters(link.key.node, |node| node.broken.add(1));
+        if link.socket.end().is_some() {
+            self.suspect(link.key.node, reason);
+        }
+        self.retire(slot, link);
+    }
+
+    /// Whether a backend that is free now should not be kept: too old, opened to what the node was before, one too many.
+    fn unwanted(&self, slot: &Slot, link: &Link) -> bool {
+        let topology = self.topology.borrow();
+        let node = topology.node(link.key.node);
+        let outdated = node.is_none_or(|node| node.incarnation != link.incarnation || !node.usable());
+        let expired = link.expires.is_some_and(|at| Instant::now() >= at);
+        let surplus = self.budget(slot).is_some_and(|budget| budget.taken() > slot.size.get());
+        outdated || expired || surplus || link.stirred()
+    }
+
+    /// Closes a backend, and lets another one be opened where somebody waits.
+    fn retire(self: &Rc<Self>, slot: &Rc<Slot>, link: Link) {
+        self.close(link);
+        self.give_credit(slot);
+        self.replenish(slot);
+    }
+
+    fn settle(
+        self: &Rc<Self>,
+        slot: &Rc<Slot>,
+        place: impl FnOnce(&mut Pool<Link, Rc<Waiter>>, Instant) -> Checkin<Link, Rc<Waiter>>,
+    ) {
+        let now = Instant::now();
+        let checkin = place(&mut slot.pool.borrow_mut(), now);
+        match checkin {
+            Checkin::Handed(waiter, link) => self.grant(&waiter, Grant::Link(Box::new(link))),
+            Checkin::Kept => {
+                // Somebody must notice when the server closes it.
+                if let Some(waker) = &*self.idle_waker.borrow() {
+                    slot.pool.borrow().newest_idle(|link| link.socket.watch(waker));
+                }
+                if self.budget(slot).is_some_and(Budget::starving) {
+                    self.lend_idle(slot, None);
+                }
+            }
+        }
+        self.fed(slot);
+    }
+
+    fn grant(&self, waiter: &Waiter, grant: Grant) {
+        *waiter.grant.borrow_mut() = Some(grant);
+        if let Some(waker) = waiter.waker.borrow_mut().take() {
+            self.ring.wake(waker);
+        }
+    }
+
+    /// Opens backends while more are wanted and the budget allows.
+    pub(super) fn replenish(self: &Rc<Self>, slot: &Rc<Slot>) {
+        while slot.pool.borrow().wants_backend() && slot.pool.borrow().counts().connecting < CONNECTS_MAX {
+            if slot.pause_until.get().is_some_and(|until| Instant::now() < until) {
+                return;
+            }
+            if !self.take_credit(slot) {
+                return self.starve(slot);
+            }
+            slot.pool.borrow_mut().connect();
+            let (shard, slot) = (self.clone(), slot.clone());
+            self.ring.spawn(async move {
+                let timeout = shard.policy.borrow().config.pool.connect_timeout;
+                let opened = shard.ring.deadline(Instant::now() + timeout, shard.open(&slot.key)).await;
+                shard.opened(&slot, opened.unwrap_or_else(|| {
+                    Err(OpenError::Unreachable(format!("it did not answer within {timeout:?}")))
+                }));
+            });
+        }
+    }
+
+    fn opened(self: &Rc<Self>, slot: &Rc<Slot>, opened: Result<Link, OpenError>) {
+        let error = match opened {
+            Ok(link) => {
+                slot.pause_until.set(None);
+                self.node_counters(slot.key.node, |node| node.backends.add(1));
+                self.settle(slot, |pool, now| pool.connected(link, now));
+                return self.replenish(slot);
+            }
+            Err(error) => error,
+        };
+        slot.pool.borrow_mut().connect_failed();
+        self.give_credit(slot);
+        let node = slot.key.node;
+        match error {
+            OpenError::Unreachable(reason) => {
+                tracing::debug!(%node, reason, "cannot connect");
+                self.suspect(node, &reason);
+                self.dismiss(slot, || Grant::Reroute);
+            }
+            OpenError::Login(error) => {
+                let sqlstate = error.sqlstate();
+                tracing::warn!(
+                    %node, database = &*slot.key.database, user = &*slot.key.user, %error, "login to the node failed"
+                );
+                match sqlstate {
+                    // Starting up, shutting down, in recovery.
+                    Some(Sqlstate::CANNOT_CONNECT_NOW) => {
+                        self.suspect(node, &error.to_string());
+                        self.dismiss(slot, || Grant::Reroute);
+                    }
+                    // The node has no room. Those who wait may still get a backend that others use now.
+                    Some(Sqlstate::TOO_MANY_CONNECTIONS) if slot.pool.borrow().counts().leased > 0 => {}
+                    _ => {
+                        let report = login_report(&error, slot);
+                        self.dismiss(slot, || Grant::Failed(report.clone()));
+                    }
+                }
+            }
+        }
+        if slot.pool.borrow().counts().waiting > 0 {
+            slot.pause_until.set(Some(Instant::now() + RETRY_PAUSE));
+            let (shard, slot) = (self.clone(), slot.clone());
+            self.ring.spawn(async move {
+                shard.ring.sleep_until(Instant::now() + RETRY_PAUSE).await;
+                shard.replenish(&slot);
+            });
+        }
+    }
+
+    fn dismiss(&self, slot: &Slot, grant: impl Fn() -> Grant) {
+        let waiters: Vec<_> = slot.pool.borrow_mut().dismiss().collect();
+        for waiter in waiters {
+            self.grant(&waiter, grant());
+        }
+        self.fed(slot);
+    }
+
+    /// Sends everybody who waits at a node that cannot be used to look for another one.
+    pub(super) fn reroute_waiters(&self) {
+        let slots: Vec<_> = self.pools.borrow().values().cloned().collect();
+        for slot in slots {
+            let usable = self.topology.borrow().node(slot.key.node).is_some_and(|node| node.usable());
+            if !usable {
+                self.dismiss(&slot, || Grant::Reroute);
+            }
+        }
+    }
+
+    fn budget(&self, slot: &Slot) -> Option<&Budget> {
+        self.shared.process.budget(slot.hash)
+    }
+
+    fn take_credit(&self, slot: &Slot) -> bool {
+        match self.budget(slot) {
+            Some(budget) => budget.take(slot.size.get()),
+            // More pools than places: each shard keeps to its part.
+            None => {
+                let counts = slot.pool.borrow().counts();
+                let here = counts.idle + counts.leased + counts.connecting + counts.resetting;
+                let part = (slot.size.get() as usize / self.shared.shards.len()).max(1);
+                here < part
+            }
+        }
+    }
+
+    fn give_credit(&self, slot: &Slot) {
+        if let Some(budget) = self.budget(slot) {
+            budget.give();
+        }
+    }
+
+    /// Clients wait here and the budget is spent: asks the other shards for a credit, again and again while that lasts.
+    fn starve(self: &Rc<Self>, slot: &Rc<Slot>) {
+        if self.shared.shards.len() < 2 || slot.starving.replace(true) {
+            return;
+        }
+        if let Some(budget) = self.budget(slot) {
+            budget.starve(true);
+        }
+        let (shard, slot) = (self.clone(), slot.clone());
+        self.ring.spawn(async move {
+            while slot.starving.get() {
+                for (index, door) in shard.shared.shards.iter().enumerate() {
+                    if index != shard.id.index() {
+                        let _ = door.send(ToShard::Wanted { pool: (*slot.key).clone(), by: shard.id });
+                    }
+                }
+                shard.ring.sleep_until(Instant::now() + STARVE_AGAIN).await;
+                if slot.starving.get() && shard.take_credit(&slot) {
+                    shard.credit_came(&slot);
+                }
+            }
+        });
+    }
+
+    /// Nobody starves here any more, if so.
+    fn fed(&self, slot: &Slot) {
+        if slot.starving.get() && !slot.pool.borrow().wants_backend() {
+            slot.starving.set(false);
+            if let Some(budget) = self.budget(slot) {
+                budget.starve(false);
+            }
+        }
+    }
+
+    /// Another shard starves: it gets an idle backend's credit at once, else the next one that comes free.
+    pub(super) fn wanted(self: &Rc<Self>, pool: &PoolKey, by: ShardId) {
+        let slot = self.pools.borrow().get(pool).cloned();
+        if let Some(slot) = slot
+            && !self.lend_idle(&slot, Some(by))
+        {
+            let counts = slot.pool.borrow().counts();
+            if counts.leased + counts.resetting + counts.connecting > 0 {
+                slot.promised.set(Some(by));
+            }
+        }
+    }
+
+    /// Gives up an idle backend for another shard: for `by`, or for whoever takes the credit first.
+    fn lend_idle(self: &Rc<Self>, slot: &Rc<Slot>, by: Option<ShardId>) -> bool {
+        let idle = slot.pool.borrow_mut().take_idle();
+        let Some(link) = idle else { return false };
+        match by {
+            Some(by) => self.lend(slot, link, by),
+            None => {
+                self.close(link);
+                self.give_credit(slot);
+            }
+        }
+        true
+    }
+
+    /// Closes a backend and hands its credit to another shard.
+    fn lend(self: &Rc<Self>, slot: &Rc<Slot>, link: Link, by: ShardId) {
+        self.close(link);
+        let message = ToShard::Credit { pool: (*slot.key).clone() };
+        if self.shared.shards[by.index()].send(message).is_err() {
+            self.give_credit(slot);
+        }
+        self.replenish(slot);
+    }
+
+    /// A credit from another shard: opens a backend with it if somebody still waits.
+    pub(super) fn credit(self: &Rc<Self>, pool: &PoolKey) {
+        let slot = self.slot(pool.node, &pool.database, &pool.user);
+        self.credit_came(&slot);
+    }
+
+    fn credit_came(self: &Rc<Self>, slot: &Rc<Slot>) {
+        // The credit is ours; `replenish` takes it again from the budget when it is still needed.
+        self.give_credit(slot);
+        slot.starving.set(false);
+        if let Some(budget) = self.budget(slot) {
+            budget.starve(false);
+        }
+        self.replenish(slot);
+    }
+
+    /// Tells control that a node may be gone, and keeps away from it for a moment.
+    pub(super) fn suspect(&self, node: NodeId, reason: &str) {
+        self.suspects.set(self.suspects.get() | 1 << node.0);
+        let _ = self.shared.control.send(ToControl::Suspect { node, reason: reason.to_owned() });
+    }
+
+    /// Upkeep: closes idle backends that are too old, unused for too long or not usable any more, forgets empty pools.
+    pub(super) fn pools_upkeep(self: &Rc<Self>) {
+        let idle_timeout = self.policy.borrow().config.pool.idle_timeout;
+        let slots: Vec<_> = self.pools.borrow().values().cloned().collect();
+        for slot in slots {
+            let gone = slot.pool.borrow_mut().expire(Instant::now(), |link, idle| {
+                (!idle_timeout.is_zero() && idle >= idle_timeout) || self.unwanted(&slot, link)
+            });
+            for mut link in gone {
+                let closed_by_server = link.stirred() && !link.calm();
+                if closed_by_server {
+                    self.node_counters(link.key.node, |node| node.broken.add(1));
+                    self.suspect(link.key.node, "an idle connection was closed");
+                }
+                self.retire(&slot, link);
+            }
+            self.replenish(&slot);
+            if slot.pool.borrow().is_empty() {
+                self.fed(&slot);
+                self.pools.borrow_mut().remove(&slot.key);
+            }
+        }
+    }
+
+    /// Closes all idle backends.
+    pub(super) fn pools_close(self: &Rc<Self>) {
+        let slots: Vec<_> = self.pools.borrow().values().cloned().collect();
+        for slot in slots {
+            let gone = slot.pool.borrow_mut().expire(Instant::now(), |_, _| true);
+            for link in gone {
+                self.close(link);
+                self.give_credit(&slot);
+            }
+        }
+    }
+
+    pub(super) fn pools_snapshot(&self) -> Vec<PoolSnapshot> {
+        let now = Instant::now();
+        self.pools
+            .borrow()
+            .values()
+            .map(|slot| {
+                let pool = slot.pool.borrow();
+                let counts = pool.counts();
+                PoolSnapshot {
+                    key: (*slot.key).clone(),
+                    mode: slot.mode.get(),
+                    size: slot.size.get(),
+                    idle: counts.idle as u32,
+                    leased: counts.leased as u32,
+                    connecting: counts.connecting as u32,
+                    resetting: counts.resetting as u32,
+                    waiting: counts.waiting as u32,
+                    waiting_longest: pool.waiting_longest(now).as_micros() as u64,
+                }
+            })
+            .collect()
+    }
+}
+
+/// A place in line, given up when the one who waits goes away: with it goes whatever was granted meanwhile.
+struct Place {
+    shard: Rc<Shard>,
+    slot: Rc<Slot>,
+    waiter: Rc<Waiter>,
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let (shard, slot) = (&self.shard, &self.slot);
+        slot.pool.borrow_mut().leave(|waiter| Rc::ptr_eq(waiter, &self.waiter));
+        if let Some(Grant::Link(link)) = self.waiter.grant.borrow_mut().take() {
+            shard.settle(slot, |pool, now| pool.checkin(*link, now));
+        }
+        shard.fed(slot);
+    }
+}
+
+/// What a client is told when the node does not let us in on its behalf.
+fn login_report(error: &LoginError, slot: &Slot) -> Report {
+    match error {
+        // The server's own words and code.
+        LoginError::Refused(body) => Report::of(ErrorFields::new(body)),
+        error => Report::error(
+            error.sqlstate().unwrap_or(Sqlstate::CONNECTION_FAILURE),
+            format!("cannot log in to node {} as \"{}\": {error}", slot.key.node, slot.key.user),
+        ),
+    }
+}
+
+/// How often a client that finds no node looks again.
+const NODE_WAIT: Duration = Duration::from_millis(20);
+/// How long after a failed opening the next one is tried.
+const RETRY_PAUSE: Duration = Duration::from_millis(100);
+/// How often a shard repeats that it starves.
+const STARVE_AGAIN: Duration = Duration::from_millis(20);

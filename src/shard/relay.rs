@@ -1,0 +1,488 @@
+//! One session's task: moves frames between its client and the backends that are lent to it, and decides when to ask for
+//! one and when to give it back. What frames mean is decided in `session` and `backend`; here is only who goes next.
+//!
+//! ```text
+//!            frames up to a Sync, a Query …           Ready 'I', nothing owed, not pinned
+//! (no lease) ───────collected───────▶ checkout ─▶ (leased) ──────────────────────────────▶ checkin ─▶ (no lease)
+//!      │ nothing in them needs a server                │ the backend is lost
+//!      ▼                                               ▼
+//!   answered here                                an error, and the session goes on
+//! ```
+//!
+//! The two directions are in rooms of their own: [`super::upstream`] from the client, [`super::downstream`] to it.
+
+use std::future::poll_fn;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::Instant;
+
+use crate::backend::Parameters;
+use crate::config::{Causal, PoolMode};
+use crate::ring::{Chunk, Socket};
+use crate::route::Access;
+use crate::session::{Order, Session, Want};
+use crate::topology::{Moment, NodeId};
+use crate::wire::Sqlstate;
+use crate::wire::backend::{Report, TransactionStatus, put_ready};
+
+use super::Shard;
+use super::link::Link;
+use super::pools::Request;
+use super::seats::{Seat, Target};
+
+/// See the module's text.
+pub(super) struct Relay {
+    pub(super) shard: Rc<Shard>,
+    pub(super) client: Socket,
+    pub(super) seat: Rc<Seat>,
+    pub(super) session: Session,
+    database: Arc<str>,
+    user: Arc<str>,
+    /// What the client was told of its session's parameters.
+    pub(super) reported: Parameters,
+    mode: PoolMode,
+    pub(super) link: Option<Box<Link>>,
+    pub(super) outgoing: Outgoing,
+    /// Frames collected until it is clear what they need.
+    pub(super) batch: Vec<(Order, Chunk)>,
+    pub(super) batch_bytes: usize,
+    pub(super) batch_want: Want,
+    /// What the collected frames wait for.
+    pub(super) need: Option<Need>,
+    /// A frame that pgweir answers, once the server has answered all before it.
+    pub(super) deferred: Option<(Order, Chunk)>,
+    /// True exactly when frames are dropped up to the next Sync, because we refused one.
+    pub(super) skipping: bool,
+    /// What the client is told at its next request: its transaction was lost while it was not asking.
+    pub(super) overdue: Option<Report>,
+    /// The client said goodbye; what it asked before is still served.
+    pub(super) leaving: bool,
+    /// Why it is over, once it is.
+    pub(super) end: Option<Ending>,
+    last_link: u64,
+    /// The node that served its last read.
+    prefer: Option<NodeId>,
+    pub(super) wrote: bool,
+    lease_wrote: bool,
+    /// When its last write was answered.
+    floor: Option<Moment>,
+    /// When the request that is being served came.
+    pub(super) asked: Option<Instant>,
+    counted_pinned: bool,
+}
+
+/// The client's stream of frames: where in it we are.
+#[derive(Default)]
+pub(super) struct Outgoing {
+    /// The beginning of a frame that must be seen whole.
+    pub held: Vec<u8>,
+    /// Bytes of a frame's body that go, or do not go, straight on to the server.
+    pub passing: usize,
+    pub drop: bool,
+}
+
+/// What collected frames wait for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Need {
+    /// A backend that can do this.
+    Lease(Want),
+    /// To be answered here.
+    Here,
+}
+
+/// How a session ends.
+pub(super) enum Ending {
+    /// The client is gone.
+    Gone,
+    /// It said goodbye, and has all its answers.
+    Goodbye,
+    /// With these words.
+    Told(Report),
+    /// It has been told already: the server's own last words went through.
+    Heard,
+}
+
+impl Relay {
+    #[allow(clippy::too_many_arguments)]
+    pub(super) fn new(
+        shard: Rc<Shard>,
+        client: Socket,
+        held: Vec<u8>,
+        seat: Rc<Seat>,
+        session: Session,
+        database: Arc<str>,
+        user: Arc<str>,
+        reported: Parameters,
+        mode: PoolMode,
+    ) -> Relay {
+        if !held.is_empty() {
+            // What came behind the login is the first of what comes now.
+            client.unreceive(Chunk::from(held));
+        }
+        Relay {
+            shard,
+            client,
+            seat,
+            session,
+            database,
+            user,
+            reported,
+            mode,
+            link: None,
+            outgoing: Outgoing::default(),
+            batch: Vec::new(),
+            batch_bytes: 0,
+            batch_want: Want::Nothing,
+            need: None,
+            deferred: None,
+            skipping: false,
+            overdue: None,
+            leaving: false,
+            end: None,
+            last_link: 0,
+            prefer: None,
+            wrote: false,
+            lease_wrote: false,
+            floor: None,
+            asked: None,
+            counted_pinned: false,
+        }
+    }
+
+    /// Serves the session to its end; says how it ended.
+    pub(super) async fn run(mut self) -> &'static str {
+        while self.end.is_none() {
+            let mut progressed = self.downstream();
+            progressed |= self.upstream();
+            match self.need.take() {
+                Some(Need::Lease(want)) => {
+                    self.acquire(want).await;
+                    continue;
+                }
+                Some(Need::Here) => {
+                    self.answer_batch().await;
+                    continue;
+                }
+                None => {}
+            }
+            if self.deferred.is_some() && self.link.as_ref().is_none_or(|link| link.backend.ledger.is_empty()) {
+                self.answer_deferred().await;
+                continue;
+            }
+            self.look_around();
+            if !progressed && self.end.is_none() {
+                self.pause().await;
+            }
+        }
+        self.finish().await
+    }
+
+    /// Waits until something happens to the client, the backend or the seat.
+    async fn pause(&self) {
+        let idle = self.link.is_none() && self.batch.is_empty() && self.outgoing.held.is_empty();
+        self.seat.idle.set(idle);
+        let mut waited = false;
+        poll_fn(|context| {
+            if std::mem::replace(&mut waited, true) {
+                return Poll::Ready(());
+            }
+            self.client.watch(context.waker());
+            self.seat.watch(context.waker());
+            if let Some(link) = &self.link {
+                link.socket.watch(context.waker());
+            }
+            Poll::Pending
+        })
+        .await;
+        self.seat.idle.set(false);
+    }
+
+    /// Notices what ends a session from outside.
+    fn look_around(&mut self) {
+        if self.end.is_some() {
+            return;
+        }
+        let at_rest = self.link.as_ref().is_none_or(|link| link.backend.ledger.is_empty());
+        if self.leaving && at_rest && self.deferred.is_none() {
+            self.end = Some(Ending::Goodbye);
+        } else if self.client.end().is_some() && !self.client.has_received() && !(self.leaving && !at_rest) {
+            self.end = Some(Ending::Gone);
+        } else if let Some(report) = self.seat.dismissed() {
+            self.end = Some(Ending::Told(report));
+        } else if self.shard.draining.get() && self.link.is_none() && self.batch.is_empty() {
+            self.end = Some(Ending::Told(super::shutting_down()));
+        }
+    }
+
+    /// Asks for a backend for the collected frames, and sends them.
+    async fn acquire(&mut self, want: Want) {
+        let policy = self.shard.policy.borrow().clone();
+        let own_writes = self.session.take_own_writes();
+        let access = match want {
+            // A session that keeps its backend keeps one that can do everything.
+            _ if self.mode == PoolMode::Session || !self.session.pins().is_empty() => Access::Write,
+            Want::Write => Access::Write,
+            Want::Nothing | Want::Any => Access::Any,
+            Want::Read => Access::Read {
+                floor: match policy.config.route.causal {
+                    Causal::Off => None,
+                    Causal::Session => self.floor,
+                    Causal::Global => Some(Moment(self.shard.shared.process.written())),
+                },
+            },
+        };
+        let request = Request {
+            database: &self.database,
+            user: &self.user,
+            access,
+            last: self.last_link,
+            settings: self.session.settings(),
+            prefer: self.prefer,
+            session: self.seat.id,
+            own_writes,
+        };
+        self.seat.cancelled.set(false);
+        match self.shard.checkout(request, &self.seat, &self.client).await {
+            Ok(link) => {
+                if matches!(access, Access::Read { .. }) {
+                    self.prefer = Some(link.key.node);
+                }
+                *self.seat.target.borrow_mut() = Some(Target {
+                    address: link.address.clone(),
+                    key: link.backend.key.clone(),
+                    cancels: link.cancels.clone(),
+                });
+                self.link = Some(Box::new(link));
+                self.begin();
+                self.send_batch();
+            }
+            Err(Some(report)) => self.refuse_batch(&report),
+            Err(None) if self.seat.cancelled.replace(false) => {
+                let report =
+                    Report::error(Sqlstate::QUERY_CANCELED, "canceling statement due to user request");
+                self.refuse_batch(&report);
+            }
+            // The client is gone or has to leave: the main loop sees which.
+            Err(None) => {
+                self.batch.clear();
+                self.look_around();
+                self.end.get_or_insert(Ending::Gone);
+            }
+        }
+    }
+
+    /// Brings the backend to the session's settings, in the same send as what comes next. If that fails, the transaction
+    /// it runs in stays open and failed, so that nothing behind it can take effect.
+    pub(super) fn begin(&mut self) {
+        let Some(link) = &mut self.link else { return };
+        let settings = self.session.settings();
+        if !link.backend.quiet() || Rc::ptr_eq(&link.settings, settings) {
+            return;
+        }
+        let mut sql = b"BEGIN;".to_vec();
+        let mut switch = Vec::new();
+        if settings.put_switch(&link.settings, &mut switch) {
+            sql.extend_from_slice(&switch);
+            sql.extend_from_slice(b";COMMIT");
+            link.socket.send_with(|out| link.backend.own_query(&sql, out));
+        }
+        link.settings = settings.clone();
+    }
+
+    /// The collected frames are refused as a whole.
+    pub(super) fn refuse_batch(&mut self, report: &Report) {
+        // Each of these is answered by a ReadyForQuery; behind anything else a Sync is still to come.
+        let synced = matches!(
+            self.batch.last().and_then(|(_, frame)| frame.first()),
+            Some(b'S' | b'Q' | b'F')
+        );
+        self.batch.clear();
+        self.batch_bytes = 0;
+        self.batch_want = Want::Nothing;
+        // What of a long frame is still to come is refused with it.
+        self.outgoing.drop = self.outgoing.passing > 0;
+        self.session.refused();
+        self.say(report);
+        match synced {
+            true => self.say_ready(TransactionStatus::Idle),
+            false => self.skipping = true,
+        }
+        self.asked = None;
+    }
+
+    /// Tells the client an error of our own.
+    pub(super) fn say(&self, report: &Report) {
+        self.shard.counters().errors.add(1);
+        self.client.send_with(|out| report.put(out));
+    }
+
+    pub(super) fn say_ready(&self, status: TransactionStatus) {
+        self.shard.counters().queries.add(1);
+        self.client.send_with(|out| put_ready(out, status));
+    }
+
+    /// The client got a ReadyForQuery from its server.
+    pub(super) fn answered(&mut self, status: TransactionStatus) {
+        let counters = self.shard.counters();
+        counters.queries.add(1);
+        if status == TransactionStatus::Idle {
+            counters.transactions.add(1);
+        }
+        let settled = self.link.as_ref().is_some_and(|link| link.backend.ledger.is_empty());
+        let now = Instant::now();
+        if settled && let Some(asked) = self.asked.take() {
+            self.shard.queries.borrow_mut().record(now.saturating_duration_since(asked));
+        }
+        if self.wrote && status == TransactionStatus::Idle {
+            self.wrote = false;
+            let moment = self.shard.shared.moment(now);
+            self.floor = Some(moment);
+            self.shard.shared.process.wrote(moment.0);
+        }
+    }
+
+    /// Whether nothing keeps the backend here any longer.
+    pub(super) fn releasable(&mut self) -> bool {
+        let pinned = !self.session.pins().is_empty();
+        if pinned != self.counted_pinned {
+            self.counted_pinned = pinned;
+            match pinned {
+                true => {
+                    tracing::debug!(reason = %self.session.pins(), "session pinned to its backend");
+                    self.shard.counters().pinned.add(1);
+                }
+                false => self.shard.counters().pinned.sub(1),
+            }
+        }
+        let Some(link) = &self.link else { return false };
+        let keep = !link.backend.quiet()
+            || link.copy_in
+            || pinned
+            || (self.mode == PoolMode::Session && !self.shard.draining.get())
+            || self.deferred.is_some()
+            || self.outgoing.passing > 0
+            || !self.batch.is_empty();
+        !keep
+    }
+
+    /// Gives the backend back.
+    pub(super) fn hand_back(&mut self) {
+        *self.seat.target.borrow_mut() = None;
+        if let Some(mut link) = self.link.take() {
+            self.last_link = link.id;
+            if std::mem::take(&mut self.lease_wrote) {
+                link.last_writer = self.seat.id;
+            }
+            self.shard.checkin(*link);
+        }
+    }
+
+    /// What was sent to the server may have written.
+    pub(super) fn will_write(&mut self) {
+        self.wrote = true;
+        self.lease_wrote = true;
+    }
+
+    /// The backend is gone while the session had it.
+    pub(super) fn lost(&mut self) {
+        let Some(mut link) = self.link.take() else { return };
+        *self.seat.target.borrow_mut() = None;
+        let torn = link.incoming.passing > 0 && link.incoming.forward;
+        let readies = link.backend.ledger.readies();
+        let unsynced = link.backend.ledger.unsynced();
+        let owed = !link.backend.ledger.is_empty();
+        let in_transaction = self.session.status() != TransactionStatus::Idle;
+        let pins = self.session.pins();
+        let node = link.key.node;
+        link.backend.spoil("the connection broke");
+        self.shard.checkin(*link);
+        self.lease_wrote = false;
+        self.outgoing.drop = self.outgoing.passing > 0;
+        self.batch.clear();
+        self.batch_bytes = 0;
+        self.batch_want = Want::Nothing;
+        let report = match self.wrote && owed {
+            true => Report::error(
+                Sqlstate::STATEMENT_COMPLETION_UNKNOWN,
+                format!("the connection to node {node} was lost, and whether the statement took effect is unknown"),
+            ),
+            false => Report::error(
+                Sqlstate::SERIALIZATION_FAILURE,
+                format!("the connection to node {node} was lost, and the transaction with it"),
+            )
+            .hint("Run the transaction again."),
+        };
+        self.wrote = false;
+        self.asked = None;
+        let deferred = self.deferred.take();
+        let keeps = !pins.is_empty() || self.mode == PoolMode::Session;
+        self.session.lost();
+        if torn {
+            // Half a row cannot be taken back; nothing more can be said on this connection.
+            self.end = Some(Ending::Heard);
+        } else if keeps {
+            let why = match pins.is_empty() {
+                true => "it keeps one backend for the whole session (pool.mode = \"session\")".to_owned(),
+                false => format!("it had left state there ({pins})"),
+            };
+            self.end = Some(Ending::Told(Report::fatal(
+                Sqlstate::ADMIN_SHUTDOWN,
+                format!("terminating the session: the connection to node {node} was lost, and {why}"),
+            )));
+        } else if owed || unsynced || deferred.is_some() {
+            for _ in 0..readies {
+                self.say(&report);
+                self.say_ready(TransactionStatus::Idle);
+            }
+            if unsynced {
+                self.say(&report);
+                self.skipping = true;
+            }
+        } else if in_transaction {
+            self.overdue = Some(report);
+        }
+    }
+
+    /// Ends the session: what it leaves behind is put in order elsewhere.
+    async fn finish(mut self) -> &'static str {
+        if self.counted_pinned {
+            self.shard.counters().pinned.sub(1);
+        }
+        if let Some(link) = &mut self.link {
+            link.reset_owed = !self.session.pins().is_empty() || self.mode == PoolMode::Session;
+            if self.outgoing.passing > 0 && !self.outgoing.drop {
+                link.backend.spoil("its client left in the middle of a message");
+            }
+            if link.incoming.passing > 0 && link.incoming.forward {
+                link.incoming.forward = false;
+            }
+        }
+        self.hand_back();
+        let Relay { shard, client, end, .. } = self;
+        let reason = match end {
+            Some(Ending::Told(report)) => {
+                shard.counters().errors.add(1);
+                client.send_with(|out| report.put(out));
+                "told to leave"
+            }
+            Some(Ending::Goodbye) => "said goodbye",
+            Some(Ending::Heard) => "its server ended the session",
+            Some(Ending::Gone) | None => "connection closed",
+        };
+        shard.goodbye(client).await;
+        reason
+    }
+
+    /// The user this session belongs to.
+    pub(super) fn user(&self) -> &str {
+        &self.user
+    }
+
+    /// Whether another message may be sent to the server.
+    pub(super) fn may_send(&self) -> bool {
+        self.link.as_ref().is_none_or(|link| {
+            !link.socket.congested() && link.backend.ledger.len() < crate::limits::REPLIES_OWED_MAX
+        })
+    }
+}

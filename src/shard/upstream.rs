@@ -1,0 +1,393 @@
+//! From the client to the backend: frames are cut, the session says what each means, and it is sent, collected, or
+//! answered here.
+
+use std::rc::Rc;
+
+use crate::backend::{Owed, StatementId};
+use crate::limits::{BATCH_BYTES_MAX, BATCH_FRAMES_MAX, FRAME_HOLD_MAX};
+use crate::ring::Chunk;
+use crate::session::statements::Statement;
+use crate::session::{Bound, Order, Want};
+use crate::wire::backend::{Report, TransactionStatus};
+use crate::wire::frame::HEAD_SIZE;
+use crate::wire::{Head, Sqlstate, Violation, frontend};
+
+use super::relay::{Ending, Need, Relay};
+
+impl Relay {
+    /// Takes what the client sent, as far as it can go. True when there was anything.
+    pub(super) fn upstream(&mut self) -> bool {
+        let mut progressed = false;
+        while self.ready_for_more() {
+            let Some(chunk) = self.client.receive() else { break };
+            progressed = true;
+            self.seat.heard.set(std::time::Instant::now());
+            let length = chunk.len() as u64;
+            match self.cut(&chunk) {
+                Ok(used) => {
+                    self.shard.counters().bytes_in.add(used as u64);
+                    if used < length as usize {
+                        self.client.unreceive(chunk.slice(used..chunk.len()));
+                    }
+                }
+                Err(violation) => {
+                    let report = Report::fatal(Sqlstate::PROTOCOL_VIOLATION, violation.to_string());
+                    self.end = Some(Ending::Told(report));
+                }
+            }
+        }
+        progressed
+    }
+
+    fn ready_for_more(&self) -> bool {
+        self.need.is_none()
+            && self.deferred.is_none()
+            && !self.leaving
+            && self.end.is_none()
+            && self.may_send()
+            // Answers of our own pile up too.
+            && !(self.link.is_none() && self.client.congested())
+    }
+
+    /// Cuts one chunk into frames; answers how many bytes were used before something has to be waited for.
+    fn cut(&mut self, chunk: &Chunk) -> Result<usize, Violation> {
+        let bytes = &**chunk;
+        let mut at = 0;
+        while at < bytes.len() && self.ready_for_more() {
+            if self.outgoing.passing > 0 {
+                let step = self.outgoing.passing.min(bytes.len() - at);
+                self.pass(chunk.slice(at..at + step));
+                self.outgoing.passing -= step;
+                at += step;
+                continue;
+            }
+            if !self.outgoing.held.is_empty() {
+                at += self.complete(&bytes[at..])?;
+                continue;
+            }
+            let rest = &bytes[at..];
+            let Some(head) = Head::read_frontend(rest)? else {
+                self.outgoing.held.extend_from_slice(rest);
+                return Ok(bytes.len());
+            };
+            let size = head.frame();
+            if size <= rest.len() {
+                self.take(head.tag, chunk.slice(at..at + size), true)?;
+                at += size;
+            } else if head.tag == b'd' {
+                // Copy data is relayed as it comes.
+                self.outgoing.passing = size - rest.len();
+                self.take(head.tag, chunk.slice(at..bytes.len()), false)?;
+                at = bytes.len();
+            } else {
+                self.outgoing.held.reserve(size.min(FRAME_HOLD_MAX));
+                self.outgoing.held.extend_from_slice(rest);
+                return Ok(bytes.len());
+            }
+        }
+        Ok(at)
+    }
+
+    /// Goes on with a frame whose beginning is held; answers how many of `bytes` it took.
+    fn complete(&mut self, bytes: &[u8]) -> Result<usize, Violation> {
+        let held = &mut self.outgoing.held;
+        let mut used = 0;
+        let mut fill = |held: &mut Vec<u8>, target: usize| {
+            let step = target.saturating_sub(held.len()).min(bytes.len() - used);
+            held.extend_from_slice(&bytes[used..used + step]);
+            used += step;
+            held.len() >= target
+        };
+        if !fill(held, HEAD_SIZE) {
+            Head::read_frontend(held)?;
+            return Ok(used);
+        }
+        let head = Head::read_frontend(held)?.ok_or(Violation::Length)?;
+        let size = head.frame();
+        let keep = if head.tag == b'd' { HEAD_SIZE } else { size.min(FRAME_HOLD_MAX) };
+        if !fill(held, keep) {
+            return Ok(used);
+        }
+        let frame = Chunk::from(std::mem::take(held));
+        self.outgoing.passing = size - frame.len();
+        let whole = self.outgoing.passing == 0;
+        self.take(head.tag, frame, whole)?;
+        Ok(used)
+    }
+
+    /// Sends on a part of a long frame's body, or drops it with the rest of that frame.
+    fn pass(&mut self, part: Chunk) {
+        if let Some(link) = &self.link
+            && !self.outgoing.drop
+        {
+            link.socket.send(part);
+        }
+    }
+
+    /// One frame: whole, or its beginning with the rest to be passed on.
+    fn take(&mut self, tag: u8, frame: Chunk, whole: bool) -> Result<(), Violation> {
+        self.outgoing.drop = false;
+        if self.skipping && tag != b'X' {
+            return self.skip(tag);
+        }
+        let plan = {
+            let mut statements = self.shard.statements.borrow_mut();
+            self.session.handle(tag, &frame[HEAD_SIZE..], whole, &mut statements)?
+        };
+        self.asked.get_or_insert_with(std::time::Instant::now);
+        match plan.order {
+            Order::Terminate => {
+                self.leaving = true;
+                return Ok(());
+            }
+            // Data for a copy that nobody is making any more: dropped, as the server does.
+            Order::Copy if self.link.is_none() => {
+                self.outgoing.drop = true;
+                return Ok(());
+            }
+            _ => {}
+        }
+        let order = match plan.order {
+            order if self.session.console && plan.want > Want::Nothing => {
+                drop(order);
+                Order::Refuse(Box::new(
+                    Report::error(Sqlstate::FEATURE_NOT_SUPPORTED, "the admin console has no such thing")
+                        .hint("SHOW HELP lists what there is."),
+                ))
+            }
+            order => order,
+        };
+        if let Some(report) = self.overdue.take() {
+            return self.refuse_overdue(tag, report);
+        }
+        if self.link.is_some() {
+            if order.local() {
+                self.flush_link();
+                self.deferred = Some((order, frame));
+            } else {
+                if plan.want == Want::Write {
+                    self.will_write();
+                }
+                self.begin();
+                self.carry_out(order, frame);
+                self.say_ours(|_| {});
+            }
+            return Ok(());
+        }
+        self.collect(order, frame, plan.want);
+        Ok(())
+    }
+
+    /// Frames behind one that we refused: dropped up to the Sync, like a server would.
+    fn skip(&mut self, tag: u8) -> Result<(), Violation> {
+        self.outgoing.drop = true;
+        if tag == b'S' {
+            self.skipping = false;
+            match &mut self.link {
+                Some(link) => {
+                    link.socket.send_with(frontend::put_sync);
+                    link.backend.ledger.owe(Owed::Sync);
+                }
+                None => self.say_ready(TransactionStatus::Idle),
+            }
+        }
+        Ok(())
+    }
+
+    /// The transaction was lost while the client was not asking: its next request is told so.
+    fn refuse_overdue(&mut self, tag: u8, report: Report) -> Result<(), Violation> {
+        self.outgoing.drop = true;
+        self.session.refused();
+        self.asked = None;
+        match tag {
+            b'Q' | b'F' | b'S' => {
+                self.say(&report);
+                self.say_ready(TransactionStatus::Idle);
+            }
+            b'H' => self.overdue = Some(report),
+            _ => {
+                self.say(&report);
+                self.skipping = true;
+            }
+        }
+        Ok(())
+    }
+
+    /// Collects a frame until what it needs is clear: at a Sync, a query, or when too much was collected.
+    fn collect(&mut self, order: Order, frame: Chunk, want: Want) {
+        self.batch_want = self.batch_want.max(want);
+        self.batch_bytes += frame.len();
+        let boundary = matches!(
+            order,
+            Order::Sync | Order::Query | Order::FunctionCall | Order::Console(_) | Order::Deallocate | Order::Refuse(_)
+        );
+        let flush = matches!(order, Order::Flush);
+        let long = self.outgoing.passing > 0;
+        self.batch.push((order, frame));
+        let full = self.batch.len() >= BATCH_FRAMES_MAX || self.batch_bytes >= BATCH_BYTES_MAX;
+        if !(boundary || flush || long || full) {
+            return;
+        }
+        self.need = Some(match self.batch_want {
+            Want::Nothing => Need::Here,
+            // More of this pipeline is to come, and nobody knows what. What was only prepared and described may be a read
+            // all the same: that is how some drivers ask for a statement's types before they run it.
+            Want::Read if (flush || full) && self.batch.iter().any(|(order, _)| runs(order)) => {
+                Need::Lease(Want::Write)
+            }
+            want => Need::Lease(want),
+        });
+    }
+
+    /// Sends the collected frames to the backend that was just leased.
+    pub(super) fn send_batch(&mut self) {
+        if self.batch_want == Want::Write {
+            self.will_write();
+        }
+        self.batch_bytes = 0;
+        self.batch_want = Want::Nothing;
+        let local = self.batch.iter().find_map(|(order, _)| match order {
+            Order::Refuse(report) => Some((**report).clone()),
+            order if order.local() => Some(
+                Report::error(
+                    Sqlstate::FEATURE_NOT_SUPPORTED,
+                    "statements that pgweir answers cannot be mixed with others in one pipeline",
+                )
+                .hint("Send SHOW pool_… by itself."),
+            ),
+            _ => None,
+        });
+        if let Some(report) = local {
+            self.refuse_batch(&report);
+            if self.releasable() {
+                self.hand_back();
+            }
+            return;
+        }
+        let mut batch = std::mem::take(&mut self.batch);
+        for (order, frame) in batch.drain(..) {
+            self.carry_out(order, frame);
+        }
+        if batch.capacity() <= BATCH_KEPT {
+            self.batch = batch;
+        }
+        self.say_ours(|_| {});
+    }
+
+    /// Sends one frame, and enters what is owed for it.
+    fn carry_out(&mut self, order: Order, frame: Chunk) {
+        let Some(link) = &mut self.link else { return };
+        let (backend, socket) = (&mut link.backend, &link.socket);
+        match order {
+            Order::Query => {
+                backend.query();
+                socket.send(frame);
+            }
+            Order::ParseAsIs(statement) => {
+                backend.parse_unnamed(statement.map_or(0, |statement| statement.id.get()));
+                socket.send(frame);
+            }
+            Order::Parse(statement) => {
+                socket.send_with(|out| backend.parse(id(&statement), statement.text(), out));
+            }
+            Order::ParseDuplicate(statement) => socket.send_with(|out| {
+                // The server says that the name is taken, and fails the transaction as it should.
+                backend.ensure_prepared(id(&statement), statement.text(), out);
+                frontend::put_parse(out, &id(&statement).name(), statement.text());
+                backend.ledger.owe(Owed::ParseDuplicate);
+            }),
+            Order::Bind { statement, portal, names } => {
+                match statement {
+                    Bound::Named(statement) => {
+                        let body = &frame[HEAD_SIZE..];
+                        let rest = HEAD_SIZE + names;
+                        // Of a long frame only the beginning is here.
+                        let length = body.len() - names + self.outgoing.passing;
+                        socket.send_with(|out| {
+                            backend.ensure_prepared(id(&statement), statement.text(), out);
+                            let name = id(&statement).name();
+                            frontend::put_bind_head(out, &body[..portal], &name, length);
+                        });
+                        socket.send(frame.slice(rest..frame.len()));
+                    }
+                    Bound::Unnamed(statement) => {
+                        socket.send_with(|out| backend.ensure_unnamed(statement.id.get(), statement.text(), out));
+                        socket.send(frame);
+                    }
+                    Bound::Unknown => socket.send(frame),
+                }
+                backend.ledger.owe(Owed::Bind);
+            }
+            Order::Describe(statement) => socket.send_with(|out| {
+                backend.ensure_prepared(id(&statement), statement.text(), out);
+                frontend::put_describe_statement(out, &id(&statement).name());
+                backend.ledger.owe(Owed::Describe);
+            }),
+            Order::DescribeUnnamed(statement) => {
+                socket.send_with(|out| backend.ensure_unnamed(statement.id.get(), statement.text(), out));
+                socket.send(frame);
+                backend.ledger.owe(Owed::Describe);
+            }
+            Order::DescribeAsIs => {
+                socket.send(frame);
+                backend.ledger.owe(Owed::Describe);
+            }
+            Order::Execute => {
+                socket.send(frame);
+                backend.ledger.owe(Owed::Execute);
+            }
+            Order::CloseStatement => backend.ledger.owe(Owed::SayClosed),
+            Order::CloseAsIs => {
+                socket.send(frame);
+                backend.ledger.owe(Owed::Close);
+            }
+            // While it copies from the client, the server reads over these without an answer.
+            Order::Sync if link.copy_in => socket.send(frame),
+            Order::Sync => {
+                socket.send(frame);
+                backend.ledger.owe(Owed::Sync);
+            }
+            Order::Flush => socket.send(frame),
+            Order::FunctionCall => {
+                socket.send(frame);
+                backend.ledger.owe(Owed::FunctionCall);
+            }
+            Order::Copy => {
+                if matches!(frame.first(), Some(b'c' | b'f')) {
+                    link.copy_in = false;
+                }
+                socket.send(frame);
+            }
+            // Never sent anywhere.
+            Order::Terminate
+            | Order::Deallocate
+            | Order::Refuse(_)
+            | Order::Console(_)
+            | Order::ConsoleParse
+            | Order::ConsoleBind
+            | Order::ConsoleDescribe { .. }
+            | Order::ConsoleExecute(_) => {}
+        }
+    }
+
+    /// Has the server answer what it was sent, although no Sync follows yet.
+    fn flush_link(&mut self) {
+        if let Some(link) = &self.link
+            && link.backend.ledger.unsynced()
+        {
+            link.socket.send_with(|out| crate::wire::build(out, b'H', |_| {}));
+        }
+    }
+}
+
+/// Whether an order runs something, rather than preparing or describing it.
+fn runs(order: &Order) -> bool {
+    matches!(order, Order::Bind { .. } | Order::Execute | Order::Query | Order::FunctionCall)
+}
+
+fn id(statement: &Rc<Statement>) -> StatementId {
+    StatementId(statement.id)
+}
+
+/// Frames for which a session keeps room between its batches.
+const BATCH_KEPT: usize = 16;
