@@ -16,6 +16,9 @@ main() {
             refuse "rustfmt or clippy is missing: run  rustup component add rustfmt clippy"
     fi
     complete && return
+    if [ -n "${PGWEIR_PG_BIN:-}" ] && ! has_server; then
+        refuse "PGWEIR_PG_BIN names $PGWEIR_PG_BIN, which holds no PostgreSQL server of version $version_min or newer"
+    fi
     if has apt-get; then
         install_with_apt
     elif has dnf; then
@@ -75,7 +78,7 @@ missing() {
     elif ! has_client psql || ! has_client pgbench; then
         missing_list="${missing_list:+$missing_list and }psql or pgbench"
     fi
-    echo "$missing_list missing"
+    echo "$missing_list is missing"
 }
 
 install_with_apt() {
@@ -118,7 +121,8 @@ packaged=/usr/share/postgresql-common/createcluster.conf
 changed=
 no_main_cluster() {
     $as_root mkdir -p "${defaults%/*}"
-    if [ -e "$defaults" ]; then
+    # A copy that is there already is from a run that was killed, and nearer to the original.
+    if [ -e "$defaults" ] && [ ! -e "$defaults.before-pgweir" ]; then
         $as_root cp -p "$defaults" "$defaults.before-pgweir"
     fi
     changed=yes

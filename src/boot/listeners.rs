@@ -97,7 +97,8 @@ fn addresses(name: &str, port: u16) -> Result<Vec<SocketAddr>, String> {
         return Ok(any.map(|ip| SocketAddr::new(ip, port)).to_vec());
     }
     let found = (name, port).to_socket_addrs();
-    let found: Vec<SocketAddr> = found.map_err(|error| format!("its name does not resolve: {error}"))?.collect();
+    let found: Vec<SocketAddr> =
+        found.map_err(|error| format!("its name does not resolve: {error}"))?.collect();
     match found.is_empty() {
         true => Err("its name has no address".into()),
         false => Ok(found),
@@ -134,11 +135,16 @@ fn is_absent(error: &io::Error) -> bool {
 
 fn tcp_reason(error: &io::Error, port: u16) -> String {
     match error.raw_os_error() {
-        Some(libc::EADDRINUSE) => "address already in use: another program has it; change [listen] port".into(),
-        Some(libc::EACCES) if port < 1024 => {
-            "ports below 1024 are for root: change [listen] port, or allow it with CAP_NET_BIND_SERVICE".into()
+        Some(libc::EADDRINUSE) => {
+            "address already in use: another program has it; change [listen] port".into()
         }
-        Some(libc::EADDRNOTAVAIL) => "this machine does not have that address; change [listen] address".into(),
+        Some(libc::EACCES) if port < 1024 => {
+            "ports below 1024 are for root: change [listen] port, or allow it with CAP_NET_BIND_SERVICE"
+                .into()
+        }
+        Some(libc::EADDRNOTAVAIL) => {
+            "this machine does not have that address; change [listen] address".into()
+        }
         _ => plain(error),
     }
 }
@@ -156,7 +162,11 @@ mod tests {
     use std::net::TcpListener;
 
     fn listen(addresses: &[&str], port: u16) -> Listen {
-        Listen { addresses: addresses.iter().map(|name| (*name).to_owned()).collect(), port, ..Listen::default() }
+        Listen {
+            addresses: addresses.iter().map(|name| (*name).to_owned()).collect(),
+            port,
+            ..Listen::default()
+        }
     }
 
     /// A port that nobody has at the moment.

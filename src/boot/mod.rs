@@ -63,9 +63,11 @@ pub fn start(loaded: Loaded, file: Option<PathBuf>) -> Result<Running, StartErro
     }
     let config = loaded.config;
     let mut seed = [0; 32];
-    getrandom::fill(&mut seed).map_err(|error| StartError::System { what: "no random numbers", source: error.into() })?;
+    getrandom::fill(&mut seed)
+        .map_err(|error| StartError::System { what: "no random numbers", source: error.into() })?;
     let cores = cores::assign(&config.shards, &cores::allowed())?;
-    let policy = Arc::new(control::policy(config, seed).map_err(|errors| StartError::Config(errors.join("\n")))?);
+    let policy =
+        Arc::new(control::policy(config, seed).map_err(|errors| StartError::Config(errors.join("\n")))?);
     descriptors::raise(&policy.config, cores.len());
     let (listeners, sockets) = listeners::bind(&policy.config.listen, cores.len())?;
 

@@ -25,7 +25,12 @@ impl UnixSocket {
     /// # Errors
     ///
     /// When another process has it, or the folder cannot be written to.
-    pub fn bind(folder: &Path, port: u16, mode: u32, backlog: u32) -> Result<(UnixSocket, Socket), ListenError> {
+    pub fn bind(
+        folder: &Path,
+        port: u16,
+        mode: u32,
+        backlog: u32,
+    ) -> Result<(UnixSocket, Socket), ListenError> {
         let path = folder.join(format!(".s.PGSQL.{port}"));
         let lock = folder.join(format!(".s.PGSQL.{port}.lock"));
         let wrong = |reason: String| ListenError::new(path.display(), reason);
@@ -169,7 +174,9 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder can be made");
         let lock = folder.path().join(".s.PGSQL.6432.lock");
         // Process 1 always lives; when it is our parent, the rule above takes it for a former one.
-        if getppid().is_some_and(|parent| parent.as_raw_nonzero().get() != 1) && getpid().as_raw_nonzero().get() != 1 {
+        if getppid().is_some_and(|parent| parent.as_raw_nonzero().get() != 1)
+            && getpid().as_raw_nonzero().get() != 1
+        {
             fs::write(&lock, "1\n").expect("the folder is ours");
             let error = bind(folder.path()).expect_err("process 1 has it").to_string();
             assert!(error.contains("process 1 has it"), "{error}");

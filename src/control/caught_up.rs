@@ -80,7 +80,9 @@ mod tests {
         for (moment, lsn) in [(10, 100), (20, 200), (30, 200), (40, 400)] {
             caught_up.wrote(Some(1), Moment(moment), Lsn(lsn));
         }
-        for (replayed, moment) in [(99, None), (100, Some(10)), (199, Some(10)), (200, Some(30)), (999, Some(40))] {
+        for (replayed, moment) in
+            [(99, None), (100, Some(10)), (199, Some(10)), (200, Some(30)), (999, Some(40))]
+        {
             assert_eq!(caught_up.reached(Some(1), Lsn(replayed)), moment.map(Moment), "{replayed}");
         }
         assert_eq!(caught_up.reached(Some(2), Lsn(999)), None, "another timeline");

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use super::caught_up::CaughtUp;
-use super::health::{Health, Lag, Rules};
+use super::health::{Health, Lag, NOT_PROBED, Rules};
 use super::picture::{Claim, Memory};
 use super::probe::Report;
 use crate::config::{self, Config};
@@ -133,15 +133,14 @@ impl Cluster {
                 };
             }
         }
-        // Whoever reads the configuration again after repairing the cluster has decided which branch goes on.
-        self.memory.forget_timeline();
         self.settle(at);
         Ok(changed)
     }
 
     /// A node answered a probe. True when there is a new picture; so for the others.
     pub fn answered(&mut self, id: NodeId, report: Report, at: SystemTime) -> bool {
-        let Some(member) = self.members.get_mut(id.index()).filter(|member| member.configured.is_some()) else {
+        let Some(member) = self.members.get_mut(id.index()).filter(|member| member.configured.is_some())
+        else {
             return false;
         };
         member.fresh = true;
@@ -155,7 +154,8 @@ impl Cluster {
 
     /// A probe failed, for a `reason` that reads well behind "is down: ".
     pub fn failed(&mut self, id: NodeId, reason: &str, at: SystemTime) -> bool {
-        let Some(member) = self.members.get_mut(id.index()).filter(|member| member.configured.is_some()) else {
+        let Some(member) = self.members.get_mut(id.index()).filter(|member| member.configured.is_some())
+        else {
             return false;
         };
         member.fresh = false;
@@ -236,7 +236,8 @@ impl Cluster {
             })
             .collect();
         let members = &self.members;
-        let choice = self.memory.choose(&claims, |system| members.iter().any(|member| member.belongs_to(system)));
+        let choice =
+            self.memory.choose(&claims, |system| members.iter().any(|member| member.belongs_to(system)));
         for (id, member) in (0..=u8::MAX).map(NodeId).zip(&mut self.members) {
             let refused = choice.refused.iter().find(|(node, _)| *node == id);
             member.refused = refused.map(|(_, reason)| Arc::from(reason.as_str()));
@@ -323,7 +324,9 @@ impl Member {
     /// A replica of another cluster than the primary's shows other data.
     fn refuse_stranger(&mut self, system: Option<u64>) {
         let own = self.health.report.as_ref().and_then(|report| report.system);
-        if let Some((own, system)) = own.zip(system).filter(|(own, system)| own != system && self.refused.is_none()) {
+        if let Some((own, system)) =
+            own.zip(system).filter(|(own, system)| own != system && self.refused.is_none())
+        {
             let reason = format!(
                 "it belongs to another cluster: its system identifier is {own}, that of the primary {system}"
             );
@@ -333,8 +336,10 @@ impl Member {
 
     /// Whether it streams from `primary`.
     fn follows(&self, primary: &Member) -> bool {
-        let report = self.health.report.as_ref().filter(|_| self.health.up && self.health.role == Role::Replica);
-        let Some((host, port)) = report.filter(|report| report.streaming == Some(true)).and_then(|r| r.follows.as_ref())
+        let report =
+            self.health.report.as_ref().filter(|_| self.health.up && self.health.role == Role::Replica);
+        let Some((host, port)) =
+            report.filter(|report| report.streaming == Some(true)).and_then(|r| r.follows.as_ref())
         else {
             return false;
         };
@@ -379,18 +384,22 @@ impl Member {
             NodeState::Up => {
                 self.said.clear();
                 let timeline = self.health.report.as_ref().and_then(|report| report.timeline);
-                let timeline = timeline.map(|timeline| format!(" on timeline {timeline}")).unwrap_or_default();
+                let timeline =
+                    timeline.map(|timeline| format!(" on timeline {timeline}")).unwrap_or_default();
                 Some(Note::Info(format!("node {id} at {place} is up: {role}{timeline}")))
             }
             NodeState::Drained if unchanged => None,
             NodeState::Drained => Some(Note::Info(format!("node {id} at {place} is drained"))),
             NodeState::Down | NodeState::Lagging => {
                 let reason = new.reason.clone().unwrap_or_default();
-                if self.said.contains(&reason) || self.said.len() >= SAID_MAX {
+                if self.said.contains(&reason) || self.said.len() >= SAID_MAX || &*reason == NOT_PROBED {
                     return None;
                 }
                 self.said.push(reason.clone());
-                Some(Note::Warning(format!("node {id} at {place} ({role}) is {}: {reason}", new.state.name())))
+                Some(Note::Warning(format!(
+                    "node {id} at {place} ({role}) is {}: {reason}",
+                    new.state.name()
+                )))
             }
         }
     }

@@ -103,7 +103,9 @@ async fn round(control: &Control) -> Gathered {
     let round = &mut *gatherer.round.borrow_mut();
     for (shard, answer) in round.answers.iter().enumerate() {
         if matches!(answer, Answer::Awaited) {
-            tracing::warn!("shard {shard} did not tell its state within {GATHER_MAX:?}: its numbers are left out");
+            tracing::warn!(
+                "shard {shard} did not tell its state within {GATHER_MAX:?}: its numbers are left out"
+            );
         }
     }
     round.finish()

@@ -67,7 +67,7 @@ impl Health {
             address,
             report: None,
             lag: Lag::default(),
-            reason: Some("it has not been probed yet".into()),
+            reason: Some(NOT_PROBED.into()),
             changed: at,
             failures: 0,
             suspected: false,
@@ -82,7 +82,8 @@ impl Health {
             false => Role::Primary,
         };
         let former = self.report.as_ref();
-        let restarted = former.is_some_and(|former| former.started.is_some() && former.started != report.started);
+        let restarted =
+            former.is_some_and(|former| former.started.is_some() && former.started != report.started);
         let other = former.is_some_and(|former| former.system.is_some() && former.system != report.system);
         let first = former.is_none();
         let renewed = !self.up || restarted || other || self.role != role;
@@ -147,14 +148,17 @@ impl Health {
             false => Part::WHOLE,
             true => Part::BACK,
         };
-        let reason = if report.streaming == Some(false) && report.timeline.zip(timeline).is_some_and(|(a, b)| a < b) {
+        let reason = if report.streaming == Some(false)
+            && report.timeline.zip(timeline).is_some_and(|(a, b)| a < b)
+        {
             // It follows nobody and its timeline ended: it will not come nearer by itself.
             Some(format!(
                 "it is still on timeline {} while the primary is on {}, and receives nothing",
                 report.timeline.unwrap_or_default(),
                 timeline.unwrap_or_default()
             ))
-        } else if let Some((bytes, max)) = self.lag.bytes.zip(rules.lag_max).filter(|(bytes, max)| *bytes > part.of(*max))
+        } else if let Some((bytes, max)) =
+            self.lag.bytes.zip(rules.lag_max).filter(|(bytes, max)| *bytes > part.of(*max))
         {
             Some(format!("it is {bytes} bytes behind, and lag_max is {max}"))
         } else {
@@ -174,7 +178,8 @@ impl Health {
 fn lag(report: &Report, written: Lsn) -> Lag {
     let bytes = report.replayed.map(|replayed| written.since(replayed));
     // The age of the last transaction says nothing while the primary is idle: then all that came is replayed.
-    let received_all = report.replayed.is_some() && report.received == report.replayed && report.streaming != Some(false);
+    let received_all =
+        report.replayed.is_some() && report.received == report.replayed && report.streaming != Some(false);
     let time = match bytes {
         Some(0) => Some(Duration::ZERO),
         _ if received_all => Some(Duration::ZERO),
@@ -205,7 +210,9 @@ impl Part {
 
 fn same_addresses(a: &NodeAddress, b: &NodeAddress) -> bool {
     match (a, b) {
-        (NodeAddress::Tcp(a), NodeAddress::Tcp(b)) => a.len() == b.len() && a.iter().all(|address| b.contains(address)),
+        (NodeAddress::Tcp(a), NodeAddress::Tcp(b)) => {
+            a.len() == b.len() && a.iter().all(|address| b.contains(address))
+        }
         (a, b) => a == b,
     }
 }
@@ -213,6 +220,9 @@ fn same_addresses(a: &NodeAddress, b: &NodeAddress) -> bool {
 fn is_empty(address: &NodeAddress) -> bool {
     matches!(address, NodeAddress::Tcp(addresses) if addresses.is_empty())
 }
+
+/// The reason of a node that was not asked yet.
+pub(super) const NOT_PROBED: &str = "it has not been probed yet";
 
 #[cfg(test)]
 mod tests {
@@ -296,7 +306,9 @@ mod tests {
         health.failed("refused", &rules, T0);
         health.answered(Report { started: Some("one".into()), ..report(false) }, &rules, T0);
         assert_eq!(health.incarnation, 3, "came back");
-        let tcp = |ports: &[u16]| NodeAddress::Tcp(ports.iter().map(|port| ([127, 0, 0, 1], *port).into()).collect());
+        let tcp = |ports: &[u16]| {
+            NodeAddress::Tcp(ports.iter().map(|port| ([127, 0, 0, 1], *port).into()).collect())
+        };
         health.resolved(tcp(&[1, 2]));
         assert_eq!(health.incarnation, 3, "the first addresses");
         health.resolved(tcp(&[2, 1]));
@@ -317,7 +329,9 @@ mod tests {
     fn lag_has_a_lower_limit_for_coming_back() {
         let rules = Rules { lag_max: Some(1000), ..Rules::default() };
         let mut health = Health::new(nowhere(), T0);
-        for (replayed, lagging) in [(0, false), (9000, false), (8999, true), (9249, true), (9250, false), (9000, false)] {
+        for (replayed, lagging) in
+            [(0, false), (9000, false), (8999, true), (9249, true), (9250, false), (9000, false)]
+        {
             health.answered(replica_at(replayed), &rules, T0);
             health.judge_lag((replayed > 0).then_some((Lsn(10_000), None)), &rules, T0);
             assert_eq!(health.lagging, lagging, "{replayed}");
@@ -364,7 +378,9 @@ mod tests {
         health.judge_lag(Some((Lsn(100), Some(1))), &rules, T0);
         assert!(!health.lagging);
         health.judge_lag(Some((Lsn(100), Some(2))), &rules, T0);
-        assert!(health.lagging && health.reason.as_deref().is_some_and(|reason| reason.contains("timeline 1")));
+        assert!(
+            health.lagging && health.reason.as_deref().is_some_and(|reason| reason.contains("timeline 1"))
+        );
         health.answered(left(true), &rules, T0);
         health.judge_lag(Some((Lsn(100), Some(2))), &rules, T0);
         assert!(!health.lagging);

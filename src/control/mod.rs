@@ -76,7 +76,6 @@ pub struct Setup {
     pub file: Option<PathBuf>,
 }
 
-
 /// A control thread that runs.
 pub struct Running {
     handle: Handle,
@@ -333,7 +332,9 @@ impl Control {
     /// Sends to one shard, later if its door is full.
     fn send(&self, shard: ShardId, message: ToShard) {
         let mut outboxes = self.outboxes.borrow_mut();
-        if let Some((outbox, door)) = outboxes.get_mut(shard.index()).zip(self.shared.shards.get(shard.index())) {
+        if let Some((outbox, door)) =
+            outboxes.get_mut(shard.index()).zip(self.shared.shards.get(shard.index()))
+        {
             outbox.send(door, message);
         }
     }
@@ -373,7 +374,12 @@ impl Control {
         let control = self.clone();
         glommio::spawn_local(async move {
             let gathered = control.gather().await;
-            let view = view::view(&control.shared, &control.cluster.borrow(), &gathered, &mut control.viewed.borrow_mut());
+            let view = view::view(
+                &control.shared,
+                &control.cluster.borrow(),
+                &gathered,
+                &mut control.viewed.borrow_mut(),
+            );
             // Whoever asked may have given up.
             let _ = answer.try_send(view);
         })

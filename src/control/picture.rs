@@ -48,9 +48,12 @@ impl Memory {
         let mut refused = Vec::new();
         let mut left: Vec<&Claim> = claims.iter().collect();
         if let Some(configured) = claims.iter().find(|claim| claim.configured) {
-            keep(&mut left, &mut refused, |claim| claim.configured, |_| {
-                format!("node {} is configured as the primary", configured.node)
-            });
+            keep(
+                &mut left,
+                &mut refused,
+                |claim| claim.configured,
+                |_| format!("node {} is configured as the primary", configured.node),
+            );
         }
         // When nothing of the former cluster is there any more, another one may take its place.
         if self.system.is_none_or(others_of_system) {
@@ -63,18 +66,31 @@ impl Memory {
                     system.unwrap_or_default()
                 )
             });
-            keep(&mut left, &mut refused, |claim| claim.timeline.is_none_or(|timeline| timeline >= newest), |claim| {
-                format!(
-                    "it claims to be the primary on timeline {}, but the cluster has moved to timeline {newest}: rewind \
-                     it to follow the new primary, or send RELOAD if its state is the one to go on with",
-                    claim.timeline.unwrap_or_default()
-                )
-            });
+            keep(
+                &mut left,
+                &mut refused,
+                |claim| claim.timeline.is_none_or(|timeline| timeline >= newest),
+                |claim| {
+                    format!(
+                        "it claims to be the primary on timeline {}, but the cluster has moved to timeline {newest}: rewind \
+                     it to follow the new primary, or restart pgweir if its state is the one to go on with",
+                        claim.timeline.unwrap_or_default()
+                    )
+                },
+            );
         }
         if let Some(highest) = left.iter().map(|claim| claim.timeline).max() {
-            keep(&mut left, &mut refused, |claim| claim.timeline == highest, |_| {
-                format!("another node is the primary on the higher timeline {}", highest.unwrap_or_default())
-            });
+            keep(
+                &mut left,
+                &mut refused,
+                |claim| claim.timeline == highest,
+                |_| {
+                    format!(
+                        "another node is the primary on the higher timeline {}",
+                        highest.unwrap_or_default()
+                    )
+                },
+            );
         }
         if left.len() > 1 {
             left.sort_by_key(|claim| Reverse(claim.followers));
@@ -101,11 +117,6 @@ impl Memory {
             self.timeline = self.timeline.max(claim.timeline.unwrap_or(0));
         }
         Choice { primary, refused }
-    }
-
-    /// Lets a lower timeline count again: the operator said so.
-    pub fn forget_timeline(&mut self) {
-        self.timeline = 0;
     }
 }
 
@@ -185,13 +196,6 @@ mod tests {
         let choice = remembered.choose(&[newborn], |_| false);
         assert_eq!(choice.primary, Some(NodeId(1)));
         assert_eq!(remembered, Memory { primary: Some(NodeId(1)), system: Some(8), timeline: 1 });
-    }
-
-    #[test]
-    fn a_returning_primary_counts_again_when_the_operator_says_so() {
-        let mut remembered = memory(Some(1), 2);
-        remembered.forget_timeline();
-        assert_eq!(choose(&remembered, &[claim(0, 1, 0)]), (Some(0), vec![]));
     }
 
     proptest! {

@@ -55,7 +55,8 @@ mod tests {
         config.auth.users.insert("ann".into(), "SCRAM-SHA-256$nonsense".into());
         config.auth.users.insert("bob".into(), "plain".into());
         config.auth.users_file = Some("users.txt".into());
-        config.auth.hba = Some(HbaSource { path: "hba.conf".into(), text: "local all all trust\nnonsense\n".into() });
+        config.auth.hba =
+            Some(HbaSource { path: "hba.conf".into(), text: "local all all trust\nnonsense\n".into() });
         let errors = policy(config.clone(), [0; 32]).expect_err("two are wrong");
         assert_eq!(errors.len(), 2, "{errors:?}");
         assert!(errors[0].starts_with("users.txt: user \"ann\": "), "{}", errors[0]);

@@ -60,7 +60,8 @@ impl Control {
         let (old, seed) = (self.policy.borrow().config.clone(), self.seed);
         let read = self.helpers.ask(move || {
             let loaded = config::load(&file);
-            let loaded = loaded.map_err(|errors| errors.iter().map(ToString::to_string).collect::<Vec<_>>())?;
+            let loaded =
+                loaded.map_err(|errors| errors.iter().map(ToString::to_string).collect::<Vec<_>>())?;
             let changes = config::changes(&old, &loaded.config);
             let policy = policy(keep_restarted(&old, loaded.config), seed)?;
             Ok((policy, changes, loaded.report.warnings))

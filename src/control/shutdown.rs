@@ -14,7 +14,9 @@ pub(super) enum Shutdown {
     #[default]
     Running,
     /// Transactions may finish until then.
-    Draining { until: Instant },
+    Draining {
+        until: Instant,
+    },
     Stopping,
 }
 
@@ -74,7 +76,10 @@ mod tests {
         assert!(!shutdown.is_running());
         assert_eq!(shutdown.tick(now + LONG - Duration::from_nanos(1)), None);
         assert_eq!(shutdown.tick(now + LONG), Some(Order::Stop));
-        assert_eq!((shutdown.tick(now + LONG), shutdown.stop(), shutdown.drain(now, LONG)), (None, None, None));
+        assert_eq!(
+            (shutdown.tick(now + LONG), shutdown.stop(), shutdown.drain(now, LONG)),
+            (None, None, None)
+        );
         let mut shutdown = Shutdown::default();
         shutdown.drain(now, LONG);
         assert_eq!(shutdown.drain(now, LONG), Some(Order::Stop));

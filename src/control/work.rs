@@ -18,7 +18,10 @@ impl Helpers {
     /// For as many threads as [`threads`] says.
     pub fn new() -> Helpers {
         let computing = threads() - RESOLVING_MAX;
-        Helpers { computing: Semaphore::new(computing as u64), resolving: Semaphore::new(RESOLVING_MAX as u64) }
+        Helpers {
+            computing: Semaphore::new(computing as u64),
+            resolving: Semaphore::new(RESOLVING_MAX as u64),
+        }
     }
 
     /// Computes something.
@@ -79,7 +82,9 @@ mod tests {
         let Worked::Derived(keys) = compute(derive, &policy) else { panic!("keys were asked for") };
         assert_eq!(keys.client_key, scram::derive(b"secret", b"salt", 2).client_key);
         let plain = Work::PlainVerifier { user: "ann".into(), password: "secret".into() };
-        let Worked::PlainVerifier(verifier, _) = compute(plain, &policy) else { panic!("a verifier was asked for") };
+        let Worked::PlainVerifier(verifier, _) = compute(plain, &policy) else {
+            panic!("a verifier was asked for")
+        };
         assert_eq!(verifier.salt, policy.mock.verifier("ann").salt);
         for (cleartext, expected) in [(&b"secret"[..], true), (b"Secret", false)] {
             let secret = Some(Secret::Plain("secret".into()));

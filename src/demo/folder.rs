@@ -7,6 +7,8 @@ use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use super::account::Account;
@@ -48,7 +50,8 @@ impl Folder {
         let (path, created) = match dir {
             None => {
                 clear_left_overs();
-                (temporary_path(PREFIX).map_err(at(Path::new(PREFIX)))?, true)
+                let temporary = std::env::temp_dir();
+                (new_path(&temporary, PREFIX).map_err(at(&temporary))?, true)
             }
             Some(dir) => (dir.to_owned(), !dir.exists()),
         };
@@ -98,12 +101,24 @@ impl Drop for Folder {
     }
 }
 
-/// A path under the folder for temporary files that nobody has.
+/// Where servers to be thrown away live: in memory where there is plenty of it, else among the temporary files.
+///
+/// A server is a thousand small files, which take ten times as long to make on a disk. Whoever sets `TMPDIR` has chosen.
+pub fn quick_place() -> PathBuf {
+    static PLACE: LazyLock<PathBuf> = LazyLock::new(|| {
+        let memory = Path::new("/dev/shm");
+        let in_memory = std::env::var_os("TMPDIR").is_none() && free_space(memory) >= Some(QUICK_MIN);
+        if in_memory { memory.to_owned() } else { std::env::temp_dir() }
+    });
+    PLACE.clone()
+}
+
+/// A path in an existing folder that nobody has yet.
 ///
 /// # Errors
-/// When that folder does not exist, or there are no random numbers.
-pub fn temporary_path(prefix: &str) -> io::Result<PathBuf> {
-    Ok(fs::canonicalize(std::env::temp_dir())?.join(format!("{prefix}{}", random_hex(6)?)))
+/// When the folder does not exist, or there are no random numbers.
+pub fn new_path(folder: &Path, prefix: &str) -> io::Result<PathBuf> {
+    Ok(fs::canonicalize(folder)?.join(format!("{prefix}{}", random_hex(6)?)))
 }
 
 /// Makes a folder for the servers' folders, passable for the account that they run under and else closed.
@@ -173,6 +188,17 @@ fn end_servers(folder: &Path) {
     }
 }
 
+/// How many kilobytes can still be written under `folder`, by what df(1) says.
+fn free_space(folder: &Path) -> Option<u64> {
+    let said = Command::new("df").args(["-P", "-k"]).arg(folder).stdin(Stdio::null()).output().ok()?;
+    parse_free(&String::from_utf8_lossy(&said.stdout))
+}
+
+/// The fourth word of the second line (POSIX, df -P).
+fn parse_free(said: &str) -> Option<u64> {
+    said.lines().nth(1)?.split_whitespace().nth(3)?.parse().ok()
+}
+
 /// Removes what a demo makes in its folder, and nothing else.
 fn remove_contents(folder: &Path) -> io::Result<()> {
     for entry in fs::read_dir(folder)? {
@@ -194,6 +220,8 @@ fn at(path: &Path) -> impl FnOnce(io::Error) -> FolderError {
     move |source| FolderError::Io { path, source }
 }
 
+/// In kilobytes: room for a handful of clusters, each with what a test may write and the WAL of that.
+const QUICK_MIN: u64 = 4 << 20;
 const PREFIX: &str = "pgweir-demo-";
 const LOCK: &str = "demo.lock";
 /// What the lock file says when the folder is to stay.
@@ -205,7 +233,14 @@ mod tests {
     use super::*;
 
     fn place() -> PathBuf {
-        temporary_path("pgweir-folder-").expect("a folder for temporary files")
+        new_path(&std::env::temp_dir(), "pgweir-folder-").expect("a folder for temporary files")
+    }
+
+    #[test]
+    fn the_free_space_is_the_fourth_column() {
+        let said = "Filesystem 1024-blocks Used Available Capacity Mounted on\ntmpfs 12290000 4 12289996 1% /dev/shm\n";
+        assert_eq!(parse_free(said), Some(12_289_996));
+        assert_eq!(parse_free("df: no such folder\n"), None);
     }
 
     #[test]

@@ -23,31 +23,26 @@ while read -r order pid signal; do
     esac
 done
 
-# Whether process $1 runs and is one of the parent's.
-ours() {
-    read -r line 2>/dev/null <"/proc/$1/stat" || return 1
-    set -- "$1" ${line##*) }
-    [ "$2" = Z ] && return 1
-    case $(readlink "/proc/$1/cwd") in
-    "$folder"/*) return 0 ;;
-    *) return 1 ;;
-    esac
-}
-
-# Puts process $1 and its children into the variable family.
+# Puts the processes that came of process $1 and are still running into the variable family: itself, its children, and
+# the members of the group it leads. Those of them that work elsewhere are not ours.
 find_family() {
-    family=$1
+    family=''
     for stat in /proc/[0-9]*/stat; do
         read -r line 2>/dev/null <"$stat" || continue
         member=${line%% *}
         set -- "$1" ${line##*) }
-        [ "$3" = "$1" ] && family="$family $member"
+        [ "$2" = Z ] && continue
+        [ "$member" = "$1" ] || [ "$3" = "$1" ] || [ "$4" = "$1" ] || continue
+        case $(readlink "/proc/$member/cwd") in
+        "$folder"/*) family="$family $member" ;;
+        esac
     done
 }
 
 any_left() {
     for each in $pids; do
-        ours "$each" && return 0
+        find_family "$each"
+        [ -n "$family" ] && return 0
     done
     return 1
 }
@@ -64,10 +59,9 @@ await_end() {
 # A server whose number did not reach us before the pipe closed is still found by its lock file.
 for lock in "$folder"/*/data/postmaster.pid; do
     read -r pid 2>/dev/null <"$lock" || continue
-    # A server that runs alone, as under initdb, puts a minus sign before its number.
-    pid=${pid#-}
     case " $pids " in *" $pid "*) continue ;; esac
     case $pid in
+    # A minus sign says that the server runs alone, fed by an initdb: it ends with that.
     '' | *[!0-9]*) ;;
     *)
         pids="$pids $pid"
@@ -77,24 +71,23 @@ for lock in "$folder"/*/data/postmaster.pid; do
 done
 
 for each in $pids; do
-    ours "$each" || continue
     find_family "$each"
+    [ -n "$family" ] || continue
     kill -s CONT $family
-    eval "signal=\$signal_$each"
-    if [ "$signal" = KILL ]; then
-        # What is killed cannot end its children itself, nor theirs: those that are left are in the group it leads.
-        kill -s KILL -- "-$each"
-        kill -s KILL $family
-    else
-        kill -s "$signal" "$each"
-    fi
+    # The process itself, if it is still there; the others follow it.
+    case " $family " in
+    *" $each "*) eval "kill -s \$signal_$each $each" ;;
+    esac
 done
 await_end 50
 for each in $pids; do
-    ours "$each" || continue
-    kill -s STOP "$each"
+    # A server that is stopped first bears no more children while they are counted.
     find_family "$each"
-    kill -s KILL $family
+    case " $family " in
+    *" $each "*) kill -s STOP "$each" ;;
+    esac
+    find_family "$each"
+    [ -z "$family" ] || kill -s KILL $family
 done
 await_end 20
 

@@ -34,6 +34,7 @@ use crate::config;
 
 use files::Setup;
 use folder::{Folder, FolderError};
+use port::free_port;
 use process::{Interrupt, await_until, random_hex};
 use servers::{Cluster, ClusterOptions, ServersError};
 use settings::Purpose;
@@ -124,7 +125,8 @@ fn start(
     folder: &Folder,
     interrupt: &Interrupt,
 ) -> Result<(Cluster, Running, Setup), DemoError> {
-    let port = choose_port(options.port)?;
+    let held = hold_port(options.port)?;
+    let port = held.local_addr().map_err(system(NO_PORT))?.port();
     let password = random_hex(PASSWORD_BYTES).map_err(system("no random numbers"))?;
     let cluster = Cluster::start_telling(
         ClusterOptions {
@@ -146,19 +148,18 @@ fn start(
     let config_file = setup.write(folder.path()).map_err(system("the configuration cannot be written"))?;
     say(&format!("starting pgweir at 127.0.0.1 port {port}"));
     let loaded = config::load(&config_file).map_err(|errors| DemoError::Config(errors.to_string()))?;
+    drop(held);
     let running = boot::start(loaded, None).map_err(|error| DemoError::Start(error.to_string()))?;
     Ok((cluster, running, setup))
 }
 
-/// Looks at the port before servers are made: who chose a taken one learns so in a moment, not in ten seconds.
-fn choose_port(asked: Option<u16>) -> Result<u16, DemoError> {
+/// Takes the port before servers are made, and holds it until pgweir needs it: who chose a taken one learns so in a
+/// moment, not in ten seconds, and nobody takes it meanwhile.
+fn hold_port(asked: Option<u16>) -> Result<TcpListener, DemoError> {
+    let hold = |port| TcpListener::bind((Ipv4Addr::LOCALHOST, port));
     match asked {
-        Some(port) => match TcpListener::bind((Ipv4Addr::LOCALHOST, port)) {
-            Ok(_) => Ok(port),
-            Err(source) => Err(DemoError::Port(port, source)),
-        },
-        None if port::is_free(PORT_USUAL) => Ok(PORT_USUAL),
-        None => port::free_port().map_err(system("no free port was found")),
+        Some(port) => hold(port).map_err(|source| DemoError::Port(port, source)),
+        None => hold(PORT_USUAL).or_else(|_| free_port().and_then(hold)).map_err(system(NO_PORT)),
     }
 }
 
@@ -237,6 +238,7 @@ fn system(what: &'static str) -> impl FnOnce(io::Error) -> DemoError {
     move |source| DemoError::System { what, source }
 }
 
+const NO_PORT: &str = "no free port was found";
 /// The port that poolers for PostgreSQL usually have.
 const PORT_USUAL: u16 = 6432;
 /// Twice as many hexadecimal digits make the password: more than anybody guesses, short enough to paste.
@@ -274,11 +276,14 @@ mod tests {
     }
 
     #[test]
-    fn a_taken_port_is_refused_with_advice_and_the_default_avoids_it() {
+    fn a_taken_port_is_refused_with_advice_and_a_held_one_is_avoided() {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("the kernel has one");
         let taken = listener.local_addr().expect("it is bound").port();
-        let refused = choose_port(Some(taken)).expect_err("it is taken").to_string();
+        let refused = hold_port(Some(taken)).expect_err("it is taken").to_string();
         assert!(refused.contains("choose another with --port"), "{refused}");
-        assert_ne!(choose_port(None).expect("there are others"), taken);
+        // Whether or not the usual port is free, two holds are of two ports.
+        let holds = [hold_port(None), hold_port(None)].map(|hold| hold.expect("there are others"));
+        let [one, other] = holds.map(|hold| hold.local_addr().expect("it is bound").port());
+        assert_ne!(one, other);
     }
 }

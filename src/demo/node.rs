@@ -316,8 +316,8 @@ impl Drop for Node {
 
 /// Gives back the segment of System V memory that a killed server leaves behind: a system has only so many.
 ///
-/// The seventh line of the lock file in the data folder holds its key and number; a server that ended in good order left
-/// no such file.
+/// The seventh line of the lock file in the data folder holds its key and number; a server that ended in good order
+/// left no such file.
 pub(super) fn release_memory(data_folder: &Path) {
     let lock = fs::read_to_string(data_folder.join("postmaster.pid")).unwrap_or_default();
     if let Some(number) = lock.lines().nth(6).and_then(|line| line.split_whitespace().nth(1)) {

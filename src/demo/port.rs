@@ -30,7 +30,7 @@ pub fn free_port() -> io::Result<u16> {
 }
 
 /// Whether 127.0.0.1 has nobody listening on `port` now.
-pub fn is_free(port: u16) -> bool {
+fn is_free(port: u16) -> bool {
     TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok()
 }
 

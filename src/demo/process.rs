@@ -103,14 +103,7 @@ pub fn signal_group(signal: Signal, leader: u32) -> io::Result<()> {
 
 /// The direct children of a process that exist now, by what `/proc` says of every process's parent.
 pub fn children(parent: u32) -> Vec<u32> {
-    let Ok(entries) = fs::read_dir("/proc") else {
-        return Vec::new();
-    };
-    entries
-        .flatten()
-        .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
-        .filter(|&pid| stat(pid).is_some_and(|stat| stat.parent == parent && stat.state != 'Z'))
-        .collect()
+    processes(|stat| stat.parent == parent)
 }
 
 /// Whether a process runs (or is stopped): one that has ended and only waits to be reaped does not.
@@ -199,15 +192,33 @@ pub fn random_hex(bytes: usize) -> io::Result<String> {
     Ok(drawn.iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
-/// Kills a group and reaps its leader.
+/// Kills the leader of a group, lets the others end by themselves if they do so soon, and reaps the leader.
 ///
-/// Not asked first: a bootstrapping server ends no better for being asked, and an initdb that was asked removes the lock
-/// file that tells which memory to release.
+/// The other processes here are servers that initdb feeds through a pipe: at its end they end, and release the shared
+/// memory that they would leave behind if they were killed. initdb itself, asked to end instead of being killed, would
+/// remove the folder from under them.
 fn end_group(child: &mut Child) {
-    let _ = signal_group(Signal::Kill, child.id());
-    // Should there have been no shell to send that with, at least the leader itself ends here.
+    let leader = child.id();
     let _ = child.kill();
+    if !await_until(GROUP_PATIENCE, || group(leader).is_empty()) {
+        let _ = signal_group(Signal::Kill, leader);
+    }
     let _ = child.wait();
+}
+
+/// The members of the group that `leader` leads or has led.
+fn group(leader: u32) -> Vec<u32> {
+    processes(|stat| stat.group == leader)
+}
+
+/// All processes that fit, without those that have ended and only wait to be reaped.
+fn processes(fits: impl Fn(&Stat) -> bool) -> Vec<u32> {
+    let Ok(entries) = fs::read_dir("/proc") else { return Vec::new() };
+    entries
+        .flatten()
+        .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+        .filter(|&pid| stat(pid).is_some_and(|stat| stat.state != 'Z' && fits(&stat)))
+        .collect()
 }
 
 fn kill<S: AsRef<OsStr>>(signal: Signal, targets: &[S]) -> io::Result<()> {
@@ -229,6 +240,7 @@ fn kill<S: AsRef<OsStr>>(signal: Signal, targets: &[S]) -> io::Result<()> {
 struct Stat {
     state: char,
     parent: u32,
+    group: u32,
 }
 
 fn stat(pid: u32) -> Option<Stat> {
@@ -241,7 +253,8 @@ fn parse_stat(line: &str) -> Option<Stat> {
     let mut words = rest.split(' ');
     let state = words.next()?.chars().next()?;
     let parent = words.next()?.parse().ok()?;
-    Some(Stat { state, parent })
+    let group = words.next()?.parse().ok()?;
+    Some(Stat { state, parent, group })
 }
 
 fn last_lines(text: &str, lines: usize) -> String {
@@ -259,6 +272,8 @@ fn last_lines(text: &str, lines: usize) -> String {
 const PAUSE: Duration = Duration::from_millis(5);
 /// The pause of who may wait for a second: a person does not notice it, and a measurement under way neither.
 const LONG_PAUSE: Duration = Duration::from_millis(50);
+/// How long the rest of a group may take to notice that its leader is gone.
+const GROUP_PATIENCE: Duration = Duration::from_secs(5);
 /// How many of a failed step's last lines are worth showing.
 const TAIL_LINES: usize = 12;
 
@@ -268,8 +283,8 @@ mod tests {
 
     #[test]
     fn a_name_with_parentheses_does_not_confuse_the_reading_of_stat() {
-        let stat = parse_stat("42 (a) R 9 (b) S 7 42 42 0 -1").expect("a line of the usual form");
-        assert_eq!((stat.state, stat.parent), ('S', 7));
+        let stat = parse_stat("42 (a) R 9 (b) S 7 41 42 0 -1").expect("a line of the usual form");
+        assert_eq!((stat.state, stat.parent, stat.group), ('S', 7, 41));
         assert!(parse_stat("").is_none());
         assert!(parse_stat("42 (x) S").is_none());
     }

@@ -1,7 +1,7 @@
 //! Making data folders: by initdb for the demo, by copying a template for tests.
 //!
 //! initdb takes a second or more; copying what it made takes a few hundredths. So the first test that needs a server
-//! has a template made under the folder for temporary files, and everybody after it, in any process, copies that. Its
+//! has a template made among the temporary files, and everybody after it, in any process, copies that. Its
 //! name tells server version, user and password, and a locked file beside it lets one process at a time make it. A
 //! template is a server that was shut down in good order, so a copy of it serves as a standby of another copy.
 
@@ -15,6 +15,7 @@ use std::time::Duration;
 
 use super::account::Account;
 use super::binaries::Binaries;
+use super::folder::quick_place;
 use super::keeper::Keeper;
 use super::process::{Interrupt, Signal, StepError, random_hex, run_to_end};
 use super::servers::ServersError;
@@ -60,8 +61,8 @@ impl Maker<'_> {
     /// # Errors
     /// When it cannot be made, or when its place is held by somebody else's folder.
     pub fn template(&self) -> Result<PathBuf, ServersError> {
-        let temporary = fs::canonicalize(std::env::temp_dir())
-            .map_err(|source| ServersError::file("find", &std::env::temp_dir(), source))?;
+        let temporary = fs::canonicalize(quick_place())
+            .map_err(|source| ServersError::file("find", &quick_place(), source))?;
         let template = temporary.join(self.template_name());
         let lock_file = template.with_extension("lock");
         let lock = OpenOptions::new()

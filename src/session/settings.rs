@@ -341,8 +341,11 @@ mod tests {
 
     #[test]
     fn several_transactions_in_one_text_are_told_apart() {
+        // A BEGIN inside a text takes what stands before it into its transaction (PostgreSQL manual 55.2.2.1).
         let text = "SET a.x = 1; BEGIN; SET a.y = 2; ROLLBACK; SET a.z = 3";
-        assert_eq!(after(&[text], false).0, format!("SET \"a\".\"z\" TO 3;{START}").replace("SET \"a\".\"z\"", "SET \"a\".\"x\" TO 1;SET \"a\".\"z\""));
+        assert_eq!(after(&[text], false).0, format!("SET \"a\".\"z\" TO 3;{START}"));
+        let text = "SET a.x = 1; COMMIT; SET a.y = 2; ROLLBACK; SET a.z = 3";
+        assert_eq!(after(&[text], false).0, format!("SET \"a\".\"x\" TO 1;SET \"a\".\"z\" TO 3;{START}"));
     }
 
     #[test]

@@ -1,1 +1,152 @@
+//! A session played from tables: what the client sends, what that is taken for.
 
+use super::*;
+use crate::wire::{Frame, frontend};
+use proptest::prelude::*;
+
+struct Client {
+    session: Session,
+    cache: StatementCache,
+}
+
+fn client() -> Client {
+    Client { session: Session::new(SharedSettings::default()), cache: StatementCache::default() }
+}
+
+impl Client {
+    fn send(&mut self, bytes: &[u8]) -> Plan {
+        let (frame, size) = Frame::read(bytes).unwrap().unwrap();
+        assert_eq!(size, bytes.len());
+        self.session.handle(frame.tag, frame.body, true, &mut self.cache).unwrap()
+    }
+
+    fn query(&mut self, text: &str) -> Plan {
+        let mut out = Vec::new();
+        frontend::put_query(&mut out, text.as_bytes());
+        self.send(&out)
+    }
+
+    fn parse(&mut self, name: &str, text: &str) -> Plan {
+        let mut out = Vec::new();
+        frontend::put_parse(&mut out, name.as_bytes(), &[text.as_bytes(), &[0, 0, 0]].concat());
+        self.send(&out)
+    }
+
+    fn bind(&mut self, name: &str) -> Plan {
+        let mut out = Vec::new();
+        frontend::put_bind_head(&mut out, b"", name.as_bytes(), 6);
+        out.extend_from_slice(&[0; 6]);
+        self.send(&out)
+    }
+
+    fn ready(&mut self, status: TransactionStatus) {
+        let mut backend = SharedSettings::default();
+        self.session.ready(status, &mut backend);
+    }
+}
+
+#[test]
+fn texts_want_what_they_need() {
+    let mut client = client();
+    for (text, want) in [
+        ("select 1", Want::Read),
+        ("insert into t values (1)", Want::Write),
+        ("begin", Want::Write),
+        ("begin read only", Want::Read),
+        ("commit", Want::Any),
+        ("set a.b to 1", Want::Any),
+        ("", Want::Any),
+        ("show pool_nodes", Want::Nothing),
+    ] {
+        assert_eq!(client.query(text).want, want, "{text}");
+        client.ready(TransactionStatus::Idle);
+    }
+}
+
+#[test]
+fn a_name_is_taken_until_it_is_closed_or_its_parse_failed() {
+    let mut client = client();
+    assert!(matches!(client.parse("a", "select 1").order, Order::Parse(_)));
+    assert!(matches!(client.parse("a", "select 2").order, Order::ParseDuplicate(_)));
+    client.session.parsed();
+    assert_eq!(client.session.parsing(), b"a");
+    client.session.parses_failed(1);
+    assert!(matches!(client.bind("a").order, Order::Bind { statement: Bound::Named(_), .. }));
+    assert!(matches!(client.parse("b", "select 3").order, Order::Parse(_)));
+    client.session.parses_failed(1);
+    assert!(matches!(client.bind("b").order, Order::Bind { statement: Bound::Unknown, .. }));
+    let mut close = Vec::new();
+    frontend::put_close_statement(&mut close, b"a");
+    assert!(matches!(client.send(&close).order, Order::CloseStatement));
+    assert!(matches!(client.send(&close).order, Order::CloseAsIs), "the server says that it is not there");
+}
+
+#[test]
+fn the_unnamed_statement_survives_a_sync_and_not_a_query() {
+    let mut client = client();
+    client.parse("", "select 1");
+    assert!(matches!(client.bind("").order, Order::Bind { statement: Bound::Unnamed(_), .. }));
+    client.query("select 2");
+    assert!(matches!(client.bind("").order, Order::Bind { statement: Bound::Unknown, .. }));
+}
+
+#[test]
+fn what_cannot_follow_the_session_pins_it_until_it_is_discarded() {
+    for (text, pin) in [
+        ("create temp table t (a int)", Pins::TEMPORARY),
+        ("select pg_advisory_lock(1)", Pins::ADVISORY_LOCK),
+        ("listen c", Pins::LISTEN),
+        ("prepare p as select 1", Pins::PREPARE),
+        ("declare c cursor with hold for select 1", Pins::CURSOR),
+        ("do $$ begin end $$", Pins::OPAQUE),
+        ("select set_config('a.b', 'c', false)", Pins::SET_CONFIG),
+    ] {
+        let mut client = client();
+        client.query(text);
+        assert!(client.session.pins().contains(pin), "{text}");
+        client.ready(TransactionStatus::Idle);
+        client.query("discard all");
+        client.ready(TransactionStatus::Idle);
+        assert!(client.session.pins().is_empty(), "{text}");
+    }
+}
+
+#[test]
+fn statement_mode_refuses_transactions_and_nothing_else() {
+    let mut client = client();
+    client.session.statement_mode = true;
+    assert!(matches!(client.query("begin").order, Order::Refuse(_)));
+    assert!(matches!(client.parse("", "begin").order, Order::Refuse(_)));
+    assert!(matches!(client.query("select 1; select 2").order, Order::Query));
+}
+
+#[test]
+fn deallocating_a_statement_of_the_protocol_is_done_here() {
+    let mut client = client();
+    client.parse("S_1", "select 1");
+    client.session.parsed();
+    assert!(matches!(client.query("DEALLOCATE s_1").order, Order::Query), "folded: another name");
+    assert!(matches!(client.query("DEALLOCATE \"S_1\";").order, Order::Deallocate));
+    assert!(matches!(client.bind("S_1").order, Order::Bind { statement: Bound::Unknown, .. }));
+}
+
+#[test]
+fn a_message_too_long_to_be_seen_pins_and_goes_to_the_primary() {
+    let mut client = client();
+    let plan = client.session.handle(b'Q', b"insert into t values ('xxx", false, &mut client.cache).unwrap();
+    assert_eq!(plan.want, Want::Write);
+    assert!(client.session.pins().contains(Pins::LONG_STATEMENT));
+}
+
+proptest! {
+    #[test]
+    fn no_frames_make_it_panic(
+        frames in proptest::collection::vec((any::<u8>(), proptest::collection::vec(any::<u8>(), 0..40), any::<bool>()), 0..40),
+    ) {
+        let mut client = client();
+        for (tag, body, whole) in frames {
+            let _ = client.session.handle(tag, &body, whole, &mut client.cache);
+            client.ready(TransactionStatus::Idle);
+        }
+    }
+}

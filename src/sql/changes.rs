@@ -389,16 +389,16 @@ impl<'a> Changes<'a> {
     fn value(&mut self) -> Value<'a> {
         let first = self.lexer.next();
         let mut token = first;
-        let mut end = first.start;
+        let mut last = None;
         let mut doubtful = false;
         while !token.ends_statement() {
-            end = token.end;
+            last = Some(token);
             let bytes = self.lexer.bytes(token);
             doubtful |= token.kind == Kind::EscapeString && matches!(bytes[0], b'\'' | b'n' | b'N') && bytes.contains(&b'\\');
             token = self.lexer.next();
         }
-        let bytes = self.lexer.slice(first.start, end);
-        Value { bytes: (!bytes.is_empty()).then_some(bytes), first: first.keyword(), doubtful }
+        let bytes = last.map(|last| self.lexer.between(first, last));
+        Value { bytes, first: first.keyword(), doubtful }
     }
 
     /// Reads a statement of a few words to its end.

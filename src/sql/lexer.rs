@@ -25,14 +25,36 @@ pub(super) struct Lexer<'a> {
     pub doubtful_string: bool,
 }
 
-/// A piece of the text. Twelve bytes, so that it travels in registers.
+/// A piece of the text.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Token {
     pub kind: Kind,
     /// What keyword a [`Kind::Word`] is; of all others, none.
     pub word: Word,
-    pub start: u32,
-    pub end: u32,
+    span: Span,
+}
+
+/// Where a token stands: its start in the low half, its end in the high half. One number instead of two, because tokens
+/// are copied through memory: a copy that loads both at once would have to wait until two stores are done, and that wait
+/// was a quarter of all time.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct Span(u64);
+
+impl Span {
+    #[inline(always)]
+    fn new(start: usize, end: usize) -> Self {
+        Span(start as u64 | (end as u64) << u32::BITS)
+    }
+
+    #[inline(always)]
+    fn start(self) -> usize {
+        self.0 as u32 as usize
+    }
+
+    #[inline(always)]
+    fn end(self) -> usize {
+        (self.0 >> u32::BITS) as usize
+    }
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -75,7 +97,7 @@ pub(super) enum Kind {
 
 impl Token {
     /// A token that nothing was lexed to.
-    pub const NOTHING: Token = Token { kind: Kind::Other, word: Word::PLAIN, start: 0, end: 0 };
+    pub const NOTHING: Token = Token { kind: Kind::Other, word: Word::PLAIN, span: Span(0) };
 
     pub fn keyword(self) -> Keyword {
         self.word.keyword
@@ -110,12 +132,12 @@ impl<'a> Lexer<'a> {
 
     /// The bytes of a token, quotes and prefix included.
     pub fn bytes(&self, token: Token) -> &'a [u8] {
-        &self.text[token.start as usize..token.end as usize]
+        &self.text[token.span.start()..token.span.end()]
     }
 
-    /// The bytes from the start of one token to the end of another.
-    pub fn slice(&self, start: u32, end: u32) -> &'a [u8] {
-        &self.text[start as usize..end as usize]
+    /// The bytes from the start of one token to the end of another that is not before it.
+    pub fn between(&self, first: Token, last: Token) -> &'a [u8] {
+        &self.text[first.span.start()..last.span.end()]
     }
 
     /// The next token, with white space and comments before it skipped.
@@ -177,7 +199,7 @@ impl<'a> Lexer<'a> {
 
     #[inline(always)]
     fn token(&self, kind: Kind, start: usize) -> Token {
-        Token { kind, word: Word::PLAIN, start: start as u32, end: self.at as u32 }
+        Token { kind, word: Word::PLAIN, span: Span::new(start, self.at) }
     }
 
     /// The token that `next` will give.

@@ -4,7 +4,7 @@ use std::ops::Deref;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Condvar, LazyLock, Mutex, PoisonError};
 
-use pgweir::demo::folder::{make, temporary_path};
+use pgweir::demo::folder::{make, new_path, quick_place};
 use pgweir::demo::keeper::Fate;
 use pgweir::demo::node::Node;
 use pgweir::demo::process::Interrupt;
@@ -61,7 +61,8 @@ impl ClusterBuilder {
 
     #[track_caller]
     fn start_unbounded(self) -> Cluster {
-        let folder = temporary_path("pgweir-test-").and_then(|folder| make(&folder).map(|()| folder));
+        let folder =
+            new_path(&quick_place(), "pgweir-test-").and_then(|folder| make(&folder).map(|()| folder));
         let folder = folder.unwrap_or_else(|error| panic!("no folder for a cluster: {error}"));
         let options = ClusterOptions {
             folder,

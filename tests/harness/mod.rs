@@ -28,11 +28,11 @@ mod tools;
 use std::time::Duration;
 
 pub use client::{CancelKey, Client};
-pub use cluster::{Cluster, ClusterBuilder, Database, cluster, shared};
+pub use cluster::{Cluster, ClusterBuilder, Database, PASSWORD, cluster, shared};
 pub use config::Config;
 pub use login::{Address, Login};
 pub use message::{Message, Outcome, ServerError};
-pub use proxy::{Proxy, ProxyBuilder, Refusal, proxy};
+pub use proxy::{PROGRAM, Proxy, ProxyBuilder, Refusal, pgweir, proxy};
 pub use tools::{Background, Run};
 
 /// Waits until `holds` does.

@@ -5,7 +5,7 @@ use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 
-use pgweir::demo::folder::{make, temporary_path};
+use pgweir::demo::folder::{make, new_path, quick_place};
 use pgweir::demo::keeper::{Fate, Keeper};
 use pgweir::demo::port::free_port;
 use pgweir::demo::process::{Signal, alive, await_until, signal, tail};
@@ -17,6 +17,7 @@ use super::cluster::{Cluster, PASSWORD};
 use super::config::Config;
 use super::login::{Address, Login};
 use super::message::Outcome;
+use super::tools::Background;
 
 /// pgweir in front of all nodes of `cluster`, with one unpinned shard, SCRAM, and user `postgres`, until told
 /// otherwise.
@@ -40,7 +41,13 @@ pub fn proxy(cluster: &Cluster) -> ProxyBuilder<'_> {
     for node in cluster.nodes() {
         config.node(node.port());
     }
-    ProxyBuilder { cluster, port, config, socket: false }
+    ProxyBuilder { cluster, port, config, socket: false, files: Vec::new(), pgpool_conf: None }
+}
+
+/// Runs the program with any arguments, such as `["check", "--config", …]`.
+#[track_caller]
+pub fn pgweir(arguments: &[&str]) -> Background {
+    Background::start(Path::new(PROGRAM), arguments, &[], "")
 }
 
 /// What pgweir a test wants.
@@ -49,6 +56,9 @@ pub struct ProxyBuilder<'a> {
     port: u16,
     config: Config,
     socket: bool,
+    /// Names and texts of further files.
+    files: Vec<(String, String)>,
+    pgpool_conf: Option<String>,
 }
 
 impl<'a> ProxyBuilder<'a> {
@@ -76,6 +86,18 @@ impl<'a> ProxyBuilder<'a> {
         self
     }
 
+    /// Puts one more file beside the configuration that names it, such as a `pg_hba.conf`.
+    pub fn file(mut self, name: &str, text: &str) -> Self {
+        self.files.push((name.to_owned(), text.to_owned()));
+        self
+    }
+
+    /// Runs with a `pgpool.conf` instead: this text, after a line with the port.
+    pub fn pgpool_conf(mut self, text: &str) -> Self {
+        self.pgpool_conf = Some(format!("port = {}\n{text}", self.port));
+        self
+    }
+
     /// Listens at a unix socket, too; see [`Proxy::socket`].
     pub fn unix_socket(mut self) -> Self {
         self.socket = true;
@@ -95,7 +117,8 @@ impl<'a> ProxyBuilder<'a> {
     /// The exit code and the log.
     #[track_caller]
     pub fn try_start(mut self) -> Result<Proxy<'a>, Refusal> {
-        let folder = temporary_path("pgweir-test-").unwrap_or_else(|error| panic!("no folder: {error}"));
+        let folder =
+            new_path(&quick_place(), "pgweir-test-").unwrap_or_else(|error| panic!("no folder: {error}"));
         // The keeper looks after what works in a folder below its own.
         let own = folder.join("proxy");
         for folder in [&folder, &own] {
@@ -104,7 +127,14 @@ impl<'a> ProxyBuilder<'a> {
         if self.socket {
             self.config.set("listen.unix_socket_dir", own.display().to_string());
         }
-        let file = self.config.write(&own);
+        let mut file = self.config.write(&own);
+        if let Some(text) = self.pgpool_conf {
+            self.files.push(("pgpool.conf".to_owned(), text));
+            file = own.join("pgpool.conf");
+        }
+        for (name, text) in &self.files {
+            fs::write(own.join(name), text).unwrap_or_else(|error| panic!("{name}: {error}"));
+        }
         let keeper = Keeper::start(&folder, Fate::Remove).expect("a shell for the keeper");
         let log = own.join("log");
         let child = spawn(&file, &own, &log);
@@ -289,7 +319,7 @@ impl Drop for Proxy<'_> {
 fn spawn(config: &Path, folder: &Path, log: &Path) -> Child {
     let log = OpenOptions::new().create(true).append(true).open(log).expect("the folder is ours");
     let too = log.try_clone().expect("one more descriptor");
-    Command::new(env!("CARGO_BIN_EXE_pgweir"))
+    Command::new(PROGRAM)
         .args(["run", "--config"])
         .arg(config)
         .current_dir(folder)
@@ -306,4 +336,6 @@ fn code(status: ExitStatus) -> i32 {
     status.code().or_else(|| status.signal().map(|signal| 128 + signal)).unwrap_or(-1)
 }
 
+/// pgweir itself, as this build made it.
+pub const PROGRAM: &str = env!("CARGO_BIN_EXE_pgweir");
 const LOG_LINES: usize = 60;

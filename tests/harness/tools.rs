@@ -17,8 +17,9 @@ pub struct Background {
 }
 
 impl Background {
+    /// Starts any program.
     #[track_caller]
-    pub(super) fn start(
+    pub fn start(
         program: &Path,
         arguments: &[&str],
         environment: &[(&str, &str)],

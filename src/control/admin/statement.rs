@@ -12,13 +12,22 @@ pub(super) enum Request {
     Empty,
     Show(Table),
     /// A setting or a value, which is always the same here.
-    Canned { column: String, value: String, tag: String },
+    Canned {
+        column: String,
+        value: String,
+        tag: String,
+    },
     /// Something that has no meaning here and must not fail, with its tag.
     Ignored(&'static str),
     Reload,
     /// Whether transactions may finish.
-    Shutdown { drain: bool },
-    Refused { sqlstate: [u8; 5], message: String },
+    Shutdown {
+        drain: bool,
+    },
+    Refused {
+        sqlstate: [u8; 5],
+        message: String,
+    },
 }
 
 /// What can be shown.
@@ -81,8 +90,12 @@ pub(super) fn parse(text: &str) -> Request {
         ["shutdown"] => Request::Shutdown { drain: false },
         ["shutdown", "wait_for_servers"] => Request::Shutdown { drain: true },
         ["shutdown", ..] => unsupported("SHUTDOWN takes no word but WAIT_FOR_SERVERS".into()),
-        ["pgpool", ..] => unsupported("PGPOOL SET, RESET and SHOW are pgpool-II's own; here SET works as anywhere".into()),
-        [verb, ..] if OF_PGBOUNCER.contains(&verb) => unsupported(format!("{} is not offered by this version", upper(verb))),
+        ["pgpool", ..] => {
+            unsupported("PGPOOL SET, RESET and SHOW are pgpool-II's own; here SET works as anywhere".into())
+        }
+        [verb, ..] if OF_PGBOUNCER.contains(&verb) => {
+            unsupported(format!("{} is not offered by this version", upper(verb)))
+        }
         [_, ..] => syntax("the console does not know this statement"),
     }
 }
@@ -115,7 +128,9 @@ fn select(words: &[&str], tokens: &[Token]) -> Request {
         ([_], [Token::Number(number)]) => {
             Request::Canned { column: "?column?".into(), value: number.clone(), tag: one() }
         }
-        ([_], [Token::Text(text)]) => Request::Canned { column: "?column?".into(), value: text.clone(), tag: one() },
+        ([_], [Token::Text(text)]) => {
+            Request::Canned { column: "?column?".into(), value: text.clone(), tag: one() }
+        }
         ([function, "(", ")"], _) => match canned::function(function) {
             Some(value) => Request::Canned { column: (*function).into(), value, tag: one() },
             None => unsupported(format!("the console has no function {function}()")),
@@ -241,9 +256,8 @@ fn skip_blanks(mut text: &str) -> Result<&str, &'static str> {
 }
 
 /// Statements of PgBouncer's console that have no counterpart yet.
-const OF_PGBOUNCER: &[&str] = &[
-    "disable", "enable", "kill", "kill_client", "pause", "reconnect", "resume", "suspend", "wait_close",
-];
+const OF_PGBOUNCER: &[&str] =
+    &["disable", "enable", "kill", "kill_client", "pause", "reconnect", "resume", "suspend", "wait_close"];
 
 /// No statement of the console has more; a longer one is meant for a database.
 const TOKENS_MAX: usize = 64;
@@ -301,7 +315,16 @@ mod tests {
 
     #[test]
     fn refusals_have_the_sqlstate_of_their_kind() {
-        for text in ["SHOW", "SELECT", "SHOW a b", "SHOW POOLS; SHOW NODES", "nonsense", "SHOW \"pools", "/* x", "'show' pools"] {
+        for text in [
+            "SHOW",
+            "SELECT",
+            "SHOW a b",
+            "SHOW POOLS; SHOW NODES",
+            "nonsense",
+            "SHOW \"pools",
+            "/* x",
+            "'show' pools",
+        ] {
             assert_eq!(sqlstate(text), Some(*b"42601"), "{text}");
         }
         for text in [

@@ -146,7 +146,9 @@ pub(super) fn stats(now: &Totals, ago: Duration, then: &Totals) -> Answer {
 /// SHOW SHARDS: the one view that is not summed.
 pub(super) fn shards(counters: &[ShardCounters], gathered: &Gathered) -> Answer {
     let rows = counters.iter().enumerate().map(|(index, shard)| {
-        let of_nodes = |counter: fn(&NodeCounters) -> &Counter| shard.nodes.iter().map(|node| counter(node).read()).sum();
+        let of_nodes = |counter: fn(&NodeCounters) -> &Counter| {
+            shard.nodes.iter().map(|node| counter(node).read()).sum()
+        };
         let numbers: [u64; 13] = [
             index as u64,
             shard.epoch.read(),
@@ -230,8 +232,24 @@ fn names(columns: &[&str]) -> Vec<String> {
 }
 
 const NODES: &[&str] = &[
-    "node", "host", "port", "role", "state", "weight", "lag_bytes", "lag", "timeline", "received", "replayed", "leases",
-    "backends", "reads", "writes", "broken", "last_change", "reason",
+    "node",
+    "host",
+    "port",
+    "role",
+    "state",
+    "weight",
+    "lag_bytes",
+    "lag",
+    "timeline",
+    "received",
+    "replayed",
+    "leases",
+    "backends",
+    "reads",
+    "writes",
+    "broken",
+    "last_change",
+    "reason",
 ];
 
 const POOL_NODES: &[&str] = &[

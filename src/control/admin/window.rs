@@ -24,7 +24,9 @@ pub(in crate::control) struct Totals {
 impl Totals {
     /// The sums over all shards.
     pub fn of(shared: &Shared, gathered: &Gathered) -> Totals {
-        let sum = |counter: fn(&ShardCounters) -> &Counter| shared.counters.iter().map(|shard| counter(shard).read()).sum();
+        let sum = |counter: fn(&ShardCounters) -> &Counter| {
+            shared.counters.iter().map(|shard| counter(shard).read()).sum()
+        };
         let nodes = shared.counters.iter().flat_map(|shard| &shard.nodes);
         let mut totals = Totals {
             assignments: nodes.map(|node| node.reads.read() + node.writes.read()).sum(),
@@ -61,7 +63,8 @@ impl Window {
 
     /// The oldest sample of the last minute, and how long ago it was taken.
     pub fn oldest(&self, now: Instant) -> (Duration, Totals) {
-        let mut samples = self.samples.iter().map(|(then, totals)| (now.saturating_duration_since(*then), totals));
+        let mut samples =
+            self.samples.iter().map(|(then, totals)| (now.saturating_duration_since(*then), totals));
         let oldest = samples.find(|(ago, _)| *ago <= LENGTH);
         oldest.map_or_else(Default::default, |(ago, totals)| (ago, totals.clone()))
     }

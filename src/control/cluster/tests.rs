@@ -75,7 +75,10 @@ fn nodes_come_up_one_by_one_and_each_change_is_an_epoch() {
     assert!(cluster.says(1, replica(1, 1, 100)) && cluster.says(2, replica(1, 1, 100)));
     assert_eq!(cluster.states(), [Up, Up, Up]);
     assert_eq!(cluster.picture().epoch, Epoch(first.0 + 3));
-    assert!(!cluster.says(0, primary(1, 20, 200)) && !cluster.says(1, replica(1, 1, 150)), "nothing to route by changed");
+    assert!(
+        !cluster.says(0, primary(1, 20, 200)) && !cluster.says(1, replica(1, 1, 150)),
+        "nothing to route by changed"
+    );
     let notes = cluster.notes();
     let text = "node 0 at 10.0.0.1:1 is up: primary on timeline 1".to_owned();
     assert_eq!(notes[0], Note::Info(text));
@@ -116,7 +119,11 @@ fn writes_follow_a_promotion_and_never_return_to_the_old_primary() {
     cluster.says(1, replica(1, 1, 100));
     cluster.says(2, replica(1, 1, 100));
     cluster.loses(0);
-    assert_eq!((cluster.primary(), cluster.picture().primary), (None, Some(NodeId(0))), "known, and not usable");
+    assert_eq!(
+        (cluster.primary(), cluster.picture().primary),
+        (None, Some(NodeId(0))),
+        "known, and not usable"
+    );
     cluster.says(1, primary(2, 20, 110));
     assert_eq!((cluster.primary(), cluster.picture().nodes[1].incarnation), (Some(1), 1));
     cluster.says(0, primary(1, 30, 100));
@@ -136,11 +143,19 @@ fn two_primaries_are_never_both_written_to() {
     cluster.says(0, primary(1, 10, 100));
     cluster.says(2, replica(1, 1, 100));
     cluster.says(1, primary(1, 10, 100));
-    assert_eq!((cluster.primary(), cluster.states()), (Some(0), vec![Up, Down, Up]), "the replica follows node 0");
+    assert_eq!(
+        (cluster.primary(), cluster.states()),
+        (Some(0), vec![Up, Down, Up]),
+        "the replica follows node 0"
+    );
     cluster.says(2, replica(1, 2, 100));
     assert_eq!((cluster.primary(), cluster.states()), (Some(1), vec![Down, Up, Up]));
     let notes = cluster.notes();
-    assert!(notes.iter().any(|note| matches!(note, Note::Warning(text) if text.contains("claims to be the primary"))));
+    assert!(
+        notes
+            .iter()
+            .any(|note| matches!(note, Note::Warning(text) if text.contains("claims to be the primary")))
+    );
 }
 
 #[test]
@@ -232,7 +247,11 @@ fn nodes_keep_their_ids_through_reloads() {
     assert_eq!(changed, Reconfigured { added: vec![NodeId(2)], removed: vec![NodeId(0)] });
     assert_eq!(cluster.states(), [Drained, Up, Down]);
     assert_eq!(cluster.picture().nodes[2].port, 3);
-    assert_eq!(cluster.members().map(|(id, _)| id.0).collect::<Vec<_>>(), [1, 2], "the drained one is hidden");
+    assert_eq!(
+        cluster.members().map(|(id, _)| id.0).collect::<Vec<_>>(),
+        [1, 2],
+        "the drained one is hidden"
+    );
     assert!(!cluster.says(0, primary(1, 20, 200)), "a late probe of a former node");
     assert_eq!(cluster.picture().primary, None);
     let changed = cluster.configured(&config(&[1, 2, 3]), T0).expect("there are ids left");

@@ -37,7 +37,7 @@ pub(super) struct Who<'a> {
 /// Why a probe failed.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum ProbeError {
-    #[error(transparent)]
+    #[error("{}", sentence(.0))]
     Io(#[from] io::Error),
     #[error(transparent)]
     Login(#[from] NodeError),
@@ -192,7 +192,7 @@ async fn connect_tcp(addresses: &[SocketAddr], patience: Duration) -> Result<(St
                 stream.set_nodelay(true).map_err(io::Error::from)?;
                 return Ok((Box::pin(stream), index));
             }
-            Err(error) => failure = plain(&error),
+            Err(error) => failure = error,
         }
     }
     Err(failure.into())
@@ -200,16 +200,16 @@ async fn connect_tcp(addresses: &[SocketAddr], patience: Duration) -> Result<(St
 
 async fn connect_unix(folder: &Path, port: u16) -> Result<Stream, ProbeError> {
     let path = folder.join(format!(".s.PGSQL.{port}"));
-    let connected = UnixStream::connect(&path).await.map_err(io::Error::from);
-    Ok(Box::pin(connected.map_err(|error| plain(&error))?))
+    let stream = UnixStream::connect(&path).await.map_err(io::Error::from)?;
+    Ok(Box::pin(stream))
 }
 
-/// The error without what glommio adds to its text.
-fn plain(error: &io::Error) -> io::Error {
-    match error.raw_os_error() {
-        Some(errno) => io::Error::from_raw_os_error(errno),
-        None => io::Error::new(error.kind(), error.to_string()),
-    }
+/// The error's text, so that it reads well behind a colon, without its number.
+fn sentence(error: &io::Error) -> String {
+    let text = error.to_string();
+    let text = text.split(" (os error").next().unwrap_or(&text);
+    let mut letters = text.chars();
+    letters.next().map(|first| first.to_lowercase().chain(letters).collect()).unwrap_or_default()
 }
 
 fn startup_packet(who: &Who<'_>) -> Vec<u8> {
@@ -237,7 +237,8 @@ fn texts(row: &[u8]) -> Result<Vec<Option<String>>, ProbeError> {
 
 fn refused(body: &[u8]) -> ProbeError {
     let error = ErrorFields::new(body);
-    let sqlstate = error.sqlstate().map_or_else(|| "none".into(), |code| String::from_utf8_lossy(&code.0).into_owned());
+    let sqlstate =
+        error.sqlstate().map_or_else(|| "none".into(), |code| String::from_utf8_lossy(&code.0).into_owned());
     ProbeError::Refused { sqlstate, message: error.message(), fatal: error.fatal() }
 }
 
@@ -252,7 +253,9 @@ mod tests {
 
     #[test]
     fn what_a_right_is_missing_for_is_asked_more_modestly() {
-        for (sqlstate, modest) in [(*b"42501", true), (*b"42883", true), (*b"57P03", false), (*b"28P01", false)] {
+        for (sqlstate, modest) in
+            [(*b"42501", true), (*b"42883", true), (*b"57P03", false), (*b"28P01", false)]
+        {
             let mut message = Vec::new();
             Report::error(Sqlstate(sqlstate), "no").put(&mut message);
             assert_eq!(refused(&message[5..]).asks_too_much(), modest, "{}", refused(&message[5..]));
@@ -261,5 +264,11 @@ mod tests {
             assert!(!refused(&message[5..]).asks_too_much());
         }
         assert_eq!(refused(b"").to_string(), " (SQLSTATE none)");
+    }
+
+    #[test]
+    fn errors_of_the_system_read_well() {
+        let error = ProbeError::from(io::Error::from_raw_os_error(libc::ECONNREFUSED));
+        assert_eq!(error.to_string(), "connection refused");
     }
 }

@@ -19,7 +19,7 @@ use super::Control;
 use super::signal::Signal;
 use crate::auth::Secret;
 use crate::auth::node::{Credentials, Login, SaltedKeys};
-use crate::auth::scram::Nonce;
+use crate::auth::scram::{self, Keys, Nonce};
 use crate::config::Monitor;
 use crate::topology::{NodeAddress, NodeId};
 
@@ -41,8 +41,9 @@ pub(super) async fn watch(control: Rc<Control>, id: NodeId, now: Rc<Signal>) {
         let monitor = control.monitor();
         let late = async {
             Timer::new(monitor.timeout).await;
-            Err(Failure { reason: format!("it does not answer within {:?}", monitor.timeout), unreachable: true })
+            Err(Failure::unreachable(format!("it does not answer within {:?}", monitor.timeout)))
         };
+        let mut interval = monitor.interval;
         // When time is up, the probe is dropped with whatever it waits for.
         match probe.once(&monitor).or(late).await {
             Ok(report) => control.answered(id, report),
@@ -51,11 +52,14 @@ pub(super) async fn watch(control: Rc<Control>, id: NodeId, now: Rc<Signal>) {
                 if failure.unreachable {
                     probe.name.doubt();
                 }
+                if failure.refused {
+                    interval = interval.max(REFUSED_INTERVAL_MIN);
+                }
                 control.failed(id, &failure.reason);
             }
         }
         let rest = async {
-            Timer::new(monitor.interval.saturating_sub(begun.elapsed())).await;
+            Timer::new(interval.saturating_sub(begun.elapsed())).await;
         };
         rest.or(now.wait()).await;
     }
@@ -80,6 +84,8 @@ struct Failure {
     reason: String,
     /// Whether nobody answered at the address: it may be another one by now.
     unreachable: bool,
+    /// Whether the login was refused: it will be the next time too, until somebody changes a password.
+    refused: bool,
 }
 
 impl Probe {
@@ -97,13 +103,11 @@ impl Probe {
                 }
                 // Closed or about to be: the node may have been restarted, which is for a new connection to tell.
                 Err(ProbeError::Io(_) | ProbeError::Refused { fatal: true, .. }) => {}
-                Err(error) => return Err(Failure { reason: error.to_string(), unreachable: false }),
+                Err(error) => return Err(error.into()),
             }
         }
         let mut connection = self.open(monitor).await?;
-        let report = self.ask(&mut connection).await;
-        let report =
-            report.map_err(|error| Failure { reason: error.to_string(), unreachable: false })?;
+        let report = self.ask(&mut connection).await?;
         self.connection = Some(connection);
         Ok(report)
     }
@@ -112,46 +116,46 @@ impl Probe {
     async fn ask(&mut self, connection: &mut Connection) -> Result<Report, ProbeError> {
         loop {
             let sent = self.control.moment();
-            match connection.ask(&self.depth.query()).await {
+            let error = match connection.ask(&self.depth.query()).await {
                 Ok(row) => {
                     self.tell_hidden(&row);
                     return Report::parse(self.depth, &row, sent).map_err(ProbeError::Misbehaved);
                 }
-                Err(error) if error.asks_too_much() => match self.depth.less() {
-                    Some(less) => {
-                        self.depth = less;
-                        let user = self.control.monitor().user;
-                        tracing::warn!(
-                            "node {} does not tell user \"{user}\" everything ({error}), so pgweir does not know {}: \
-                             GRANT pg_monitor TO \"{user}\"",
-                            self.id,
-                            less.lost()
-                        );
-                    }
-                    None => return Err(error),
-                },
-                Err(error) => return Err(error),
+                Err(error) => error,
+            };
+            match self.depth.less().filter(|_| error.asks_too_much()) {
+                Some(less) => {
+                    self.depth = less;
+                    let user = self.control.monitor().user;
+                    tracing::warn!(
+                        "node {} does not tell user \"{user}\" everything ({error}), so pgweir does not know {}: \
+                         GRANT pg_monitor TO \"{user}\"",
+                        self.id,
+                        less.lost()
+                    );
+                }
+                None => return Err(error),
             }
         }
     }
 
     async fn open(&mut self, monitor: &Monitor) -> Result<Connection, Failure> {
-        self.name.resolve(&self.control, self.id, self.port).await.map_err(unreachable)?;
+        self.name.resolve(&self.control, self.id, self.port).await.map_err(Failure::unreachable)?;
         let address = self.control.address(self.id);
-        let login = self.login(monitor).map_err(|reason| Failure { reason, unreachable: false })?;
+        let login = self.login(monitor).map_err(ProbeError::Misbehaved)?;
         let who = Who { user: &monitor.user, database: &monitor.database, timeout: monitor.timeout };
         let control = self.control.clone();
         let derive = async |password: String, salt: Vec<u8>, iterations: u32| {
             control.clone().derive(password, salt, iterations).await
         };
         let opened = Connection::open(&address, self.port, who, login, derive, monitor.timeout).await;
-        let (connection, index) = opened.map_err(|error| Failure {
-            unreachable: matches!(error, ProbeError::Io(_)),
-            reason: match &error {
+        let (connection, index) = opened.map_err(|error| {
+            let reason = match &error {
                 ProbeError::Refused { .. } => format!("it refuses user \"{}\": {error}", monitor.user),
                 ProbeError::Login(_) => format!("user \"{}\" cannot log in: {error}", monitor.user),
-                _ => error.to_string(),
-            },
+                ProbeError::Io(_) | ProbeError::Misbehaved(_) => error.to_string(),
+            };
+            Failure { reason, ..Failure::from(error) }
         })?;
         self.logged_in_as = Some(monitor.clone());
         if let NodeAddress::Tcp(mut addresses) = address
@@ -165,7 +169,8 @@ impl Probe {
     }
 
     fn login(&self, monitor: &Monitor) -> Result<Login, String> {
-        let secret = monitor.password.as_deref().map(Secret::parse).transpose().map_err(|error| error.to_string())?;
+        let secret = monitor.password.as_deref().map(Secret::parse).transpose();
+        let secret = secret.map_err(|error| format!("[monitor] password: {error}"))?;
         let mut random = [0; 18];
         getrandom::fill(&mut random).map_err(|error| format!("no random numbers: {error}"))?;
         let keys = self.control.keys();
@@ -185,25 +190,44 @@ impl Probe {
     }
 }
 
-impl Control {
-    /// SCRAM keys of the monitor's password, made on a helper thread and kept: the replicas will ask for the same ones.
-    async fn derive(self: Rc<Self>, password: String, salt: Vec<u8>, iterations: u32) -> crate::auth::scram::Keys {
-        let for_salt = salt.clone();
-        let deriving = async move {
-            let keys = self.helpers.compute(move || crate::auth::scram::derive(password.as_bytes(), &salt, iterations));
-            let keys = keys.await;
-            let salted = SaltedKeys { salt: for_salt, iterations, keys: keys.clone() };
-            self.keep_keys(salted);
-            keys
-        };
-        // Finished even if the probe is given up: the next one needs them too.
-        let derived = glommio::spawn_local(deriving).detach().await;
-        derived.unwrap_or(crate::auth::scram::Keys { client_key: [0; 32], server_key: [0; 32] })
+impl Failure {
+    fn unreachable(reason: String) -> Failure {
+        Failure { reason, unreachable: true, refused: false }
     }
 }
 
-fn unreachable(reason: String) -> Failure {
-    Failure { reason, unreachable: true }
+impl From<ProbeError> for Failure {
+    fn from(error: ProbeError) -> Failure {
+        Failure {
+            reason: error.to_string(),
+            unreachable: matches!(error, ProbeError::Io(_)),
+            refused: match &error {
+                ProbeError::Login(_) => true,
+                // Invalid authorization, an unknown database, no right to connect to it.
+                ProbeError::Refused { sqlstate, .. } => {
+                    sqlstate.starts_with("28") || matches!(sqlstate.as_str(), "3D000" | "42501")
+                }
+                ProbeError::Io(_) | ProbeError::Misbehaved(_) => false,
+            },
+        }
+    }
+}
+
+impl Control {
+    /// SCRAM keys of the monitor's password, made on a helper thread and kept: the other nodes will ask for the same.
+    async fn derive(self: Rc<Self>, password: String, salt: Vec<u8>, iterations: u32) -> Keys {
+        let deriving = async move {
+            let for_salt = salt.clone();
+            let keys =
+                self.helpers.compute(move || scram::derive(password.as_bytes(), &for_salt, iterations)).await;
+            self.keep_keys(SaltedKeys { salt, iterations, keys: keys.clone() });
+            keys
+        };
+        // Finished even if this probe is given up: the next one needs them too.
+        let derived = glommio::spawn_local(deriving).detach().await;
+        // There are none when the executor is ending; then nobody looks at what comes of them.
+        derived.unwrap_or(Keys { client_key: [0; 32], server_key: [0; 32] })
+    }
 }
 
 fn same_login(a: &Monitor, b: &Monitor) -> bool {
@@ -215,3 +239,6 @@ const RESOLVE_AGAIN_MIN: Duration = Duration::from_secs(1);
 
 /// How long a name's addresses are believed while the node answers.
 const RESOLVED_FOR: Duration = Duration::from_secs(60);
+
+/// The least time between two logins that are refused: each is a line in the node's log.
+const REFUSED_INTERVAL_MIN: Duration = Duration::from_secs(5);

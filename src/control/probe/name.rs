@@ -65,7 +65,9 @@ impl Name {
                         attempt.failure = None;
                         control.resolved(id, NodeAddress::Tcp(keep_order(control.address(id), addresses)));
                     }
-                    Err(reason) => attempt.failure = Some(format!("its name \"{host}\" does not resolve: {reason}")),
+                    Err(reason) => {
+                        attempt.failure = Some(format!("its name \"{host}\" does not resolve: {reason}"))
+                    }
                 }
                 state.done.set();
             })
@@ -78,7 +80,9 @@ impl Name {
             };
             match failure {
                 _ if running => self.state.done.wait().await,
-                failure => return Err(failure.unwrap_or_else(|| format!("its name \"{host}\" has no address"))),
+                failure => {
+                    return Err(failure.unwrap_or_else(|| format!("its name \"{host}\" has no address")));
+                }
             }
         }
         Ok(())
@@ -163,7 +167,9 @@ mod tests {
 
     #[test]
     fn a_shuffled_answer_is_no_other_address() {
-        let tcp = |ports: &[u16]| -> Vec<SocketAddr> { ports.iter().map(|port| ([1, 2, 3, 4], *port).into()).collect() };
+        let tcp = |ports: &[u16]| -> Vec<SocketAddr> {
+            ports.iter().map(|port| ([1, 2, 3, 4], *port).into()).collect()
+        };
         assert_eq!(keep_order(NodeAddress::Tcp(tcp(&[1, 2])), tcp(&[2, 1])), tcp(&[1, 2]));
         assert_eq!(keep_order(NodeAddress::Tcp(tcp(&[1, 2])), tcp(&[2, 3])), tcp(&[2, 3]));
         assert_eq!(keep_order(NodeAddress::Tcp(Vec::new()), tcp(&[2])), tcp(&[2]));

@@ -89,7 +89,10 @@ impl Report {
             Depth::Role => 1,
         };
         if row.len() != wanted {
-            return Err(format!("it answers {} columns to a probe, not {wanted}: it is no PostgreSQL", row.len()));
+            return Err(format!(
+                "it answers {} columns to a probe, not {wanted}: it is no PostgreSQL",
+                row.len()
+            ));
         }
         let column = |index: usize| row.get(index).and_then(Option::as_deref);
         let in_recovery = match column(0) {
@@ -112,7 +115,10 @@ impl Report {
             written: lsn(1).map(|next| next.record_end(layout)),
             received: replica(lsn(2)),
             replayed: replica(lsn(3)),
-            replayed_age: column(4).and_then(|text| text.parse::<f64>().ok()).map(age).filter(|_| in_recovery),
+            replayed_age: column(4)
+                .and_then(|text| text.parse::<f64>().ok())
+                .map(age)
+                .filter(|_| in_recovery),
             timeline: timelines.into_iter().flatten().max(),
             started: column(6).map(str::to_owned),
             streaming: match (in_recovery, column(9), column(10)) {
@@ -174,12 +180,40 @@ mod tests {
     }
 
     const PRIMARY: &[&str] = &[
-        "f", "0/3002018", "-", "-", "-", "00000002", "noon", "16777216", "8192", "f", "-", "-", "-", "-", "1",
+        "f",
+        "0/3002018",
+        "-",
+        "-",
+        "-",
+        "00000002",
+        "noon",
+        "16777216",
+        "8192",
+        "f",
+        "-",
+        "-",
+        "-",
+        "-",
+        "1",
         "7123",
     ];
     const REPLICA: &[&str] = &[
-        "t", "-", "0/3002000", "0/3001000", "1.5", "-", "noon", "16777216", "8192", "t", "streaming", "2",
-        "10.0.0.1", "5432", "1", "-5",
+        "t",
+        "-",
+        "0/3002000",
+        "0/3001000",
+        "1.5",
+        "-",
+        "noon",
+        "16777216",
+        "8192",
+        "t",
+        "streaming",
+        "2",
+        "10.0.0.1",
+        "5432",
+        "1",
+        "-5",
     ];
 
     #[test]

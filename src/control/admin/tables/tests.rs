@@ -15,7 +15,8 @@ fn cluster() -> Cluster {
     let node = |port, weight| config::Node { host: "db".into(), port, weight, ..config::Node::default() };
     let nodes = vec![node(1, 1.0), node(2, 2.0), node(3, 1.0)];
     let mut cluster = Cluster::new(&Config { nodes, ..Config::default() }, T0);
-    let primary = Report { sent: Moment(9), written: Some(Lsn(1024)), timeline: Some(3), ..Report::default() };
+    let primary =
+        Report { sent: Moment(9), written: Some(Lsn(1024)), timeline: Some(3), ..Report::default() };
     cluster.answered(NodeId(0), primary, T0);
     let replica = Report {
         in_recovery: true,
