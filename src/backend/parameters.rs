@@ -5,8 +5,11 @@ use std::rc::Rc;
 /// Names and values, in the order first reported. Cloning shares them until one is changed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Parameters {
-    values: Rc<Vec<(Box<[u8]>, Box<[u8]>)>>,
+    values: Rc<Vec<Pair>>,
 }
+
+/// A name and its value.
+type Pair = (Box<[u8]>, Box<[u8]>);
 
 impl Parameters {
     /// Sets one value. True when it is another than before.

@@ -127,9 +127,9 @@ impl Health {
         self.suspected = true;
     }
 
-    /// Its name was resolved. The order of the addresses is no news to whoever is connected.
+    /// Its name was resolved. Other addresses beside the one in use, or another order, are no news to whoever is connected.
     pub fn resolved(&mut self, address: NodeAddress) {
-        if !same_addresses(&self.address, &address) && !is_empty(&self.address) {
+        if !still_there(&self.address, &address) {
             self.incarnation += 1;
         }
         self.address = address;
@@ -208,17 +208,12 @@ impl Part {
     }
 }
 
-fn same_addresses(a: &NodeAddress, b: &NodeAddress) -> bool {
-    match (a, b) {
-        (NodeAddress::Tcp(a), NodeAddress::Tcp(b)) => {
-            a.len() == b.len() && a.iter().all(|address| b.contains(address))
-        }
-        (a, b) => a == b,
+/// Whether the address in use, which is the first, is among the new ones.
+fn still_there(old: &NodeAddress, new: &NodeAddress) -> bool {
+    match (old, new) {
+        (NodeAddress::Tcp(old), NodeAddress::Tcp(new)) => old.first().is_none_or(|used| new.contains(used)),
+        (old, new) => old == new,
     }
-}
-
-fn is_empty(address: &NodeAddress) -> bool {
-    matches!(address, NodeAddress::Tcp(addresses) if addresses.is_empty())
 }
 
 /// The reason of a node that was not asked yet.
@@ -312,8 +307,9 @@ mod tests {
         health.resolved(tcp(&[1, 2]));
         assert_eq!(health.incarnation, 3, "the first addresses");
         health.resolved(tcp(&[2, 1]));
-        assert_eq!(health.incarnation, 3, "another order");
-        health.resolved(tcp(&[3]));
+        health.resolved(tcp(&[2, 3]));
+        assert_eq!(health.incarnation, 3, "another order, and others beside the one in use");
+        health.resolved(tcp(&[4]));
         assert_eq!(health.incarnation, 4, "another address");
     }
 

@@ -19,6 +19,7 @@ mod bell;
 mod caught_up;
 mod cluster;
 mod gather;
+mod handle;
 mod health;
 mod log;
 mod lsn;
@@ -35,6 +36,7 @@ mod work;
 
 pub use self::bell::Bell;
 pub(crate) use self::cluster::NODES_MAX;
+pub use self::handle::Handle;
 pub use self::log::log_to_stderr;
 pub use self::policy::policy;
 pub use self::signals::obey_signals;
@@ -46,13 +48,13 @@ use std::rc::Rc;
 use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant, SystemTime};
 
-use crossbeam_queue::ArrayQueue;
 use glommio::timer::Timer;
 use glommio::{ExecutorJoinHandle, LocalExecutorBuilder, PoolPlacement};
 
 use self::admin::Window;
 use self::cluster::{Cluster, Note};
 use self::gather::Gatherer;
+use self::handle::Command;
 use self::outbox::Outbox;
 use self::probe::Report;
 use self::shutdown::{Order, Shutdown};
@@ -83,29 +85,14 @@ pub struct Running {
     thread: ExecutorJoinHandle<()>,
 }
 
-/// Speaks to control from other threads. Nobody waits, except for a view.
-#[derive(Clone)]
-pub struct Handle {
-    commands: Arc<ArrayQueue<Command>>,
-    bell: Bell,
-}
-
-enum Command {
-    Drain,
-    End,
-    Reload,
-    Stop,
-    View(mpsc::SyncSender<View>),
-}
-
 /// Starts the thread; probing begins at once.
 ///
 /// # Errors
 ///
 /// Why there is no executor: most likely the kernel refuses io_uring.
 pub fn start(setup: Setup) -> Result<Running, std::io::Error> {
-    let commands = Arc::new(ArrayQueue::new(COMMANDS_MAX));
-    let handle = Handle { commands: commands.clone(), bell: setup.bell.clone() };
+    let handle = Handle::new(setup.bell.clone());
+    let heard = handle.clone();
     let cluster = Cluster::new(&setup.policy.config, SystemTime::now());
     let topology = cluster.picture();
     let (started, starting) = mpsc::sync_channel(1);
@@ -116,7 +103,7 @@ pub fn start(setup: Setup) -> Result<Running, std::io::Error> {
         .blocking_thread_pool_placement(PoolPlacement::Unbound(work::threads()))
         .spawn(move || {
             let _ = started.send(());
-            run(setup, cluster, commands)
+            run(setup, cluster, heard)
         })
         .map_err(std::io::Error::from)?;
     match starting.recv() {
@@ -141,40 +128,10 @@ impl Running {
 
     /// Ends the thread. The shards have ended before.
     pub fn end(self) {
-        self.handle.say(Command::End);
+        self.handle.end();
         if self.thread.join().is_err() {
             tracing::error!("the control thread did not end in order");
         }
-    }
-}
-
-impl Handle {
-    /// The state of everything now. Empty when control does not answer within [`VIEW_MAX`].
-    pub fn view(&self) -> View {
-        let (answer, answered) = mpsc::sync_channel(1);
-        self.say(Command::View(answer));
-        answered.recv_timeout(VIEW_MAX).unwrap_or_default()
-    }
-
-    /// Lets transactions finish, for as long as `shutdown_timeout` says, then ends. A second time: ends now.
-    pub fn drain(&self) {
-        self.say(Command::Drain);
-    }
-
-    /// Ends now.
-    pub fn stop(&self) {
-        self.say(Command::Stop);
-    }
-
-    /// Reads the configuration again.
-    pub fn reload(&self) {
-        self.say(Command::Reload);
-    }
-
-    fn say(&self, command: Command) {
-        // Full only when somebody asks a thousand times faster than anybody is answered.
-        let _ = self.commands.push(command);
-        self.bell.ring();
     }
 }
 
@@ -202,7 +159,7 @@ struct Control {
     reloading: Cell<bool>,
 }
 
-async fn run(setup: Setup, cluster: Cluster, commands: Arc<ArrayQueue<Command>>) {
+async fn run(setup: Setup, cluster: Cluster, handle: Handle) {
     let shards = setup.shared.shards.len();
     let control = Rc::new(Control {
         shared: setup.shared,
@@ -228,17 +185,19 @@ async fn run(setup: Setup, cluster: Cluster, commands: Arc<ArrayQueue<Command>>)
         glommio::spawn_local(sample(control.clone())),
     ];
     // A task of its own: the bell knows one waker, and this one must be the same at each wait.
-    glommio::spawn_local(async move { receive(&control, &commands, &setup.bell).await }).await;
+    let receiving = control.clone();
+    glommio::spawn_local(async move { receive(&receiving, &handle, &setup.bell).await }).await;
+    control.helpers.finish().await;
     for other in others {
         other.cancel().await;
     }
 }
 
 /// Takes what other threads say until one of them says to end.
-async fn receive(control: &Rc<Control>, commands: &ArrayQueue<Command>, bell: &Bell) {
+async fn receive(control: &Rc<Control>, handle: &Handle, bell: &Bell) {
     loop {
         bell.rung().await;
-        while let Some(command) = commands.pop() {
+        while let Some(command) = handle.heard() {
             match command {
                 Command::Drain => control.drain(),
                 Command::End => return,
@@ -276,11 +235,12 @@ async fn tick(control: Rc<Control>) {
 
 /// Remembers the numbers of the last minute, for rates and percentiles.
 async fn sample(control: Rc<Control>) {
+    control.window.borrow_mut().push(Instant::now(), admin::Totals::default());
     loop {
+        Timer::new(SAMPLE_INTERVAL).await;
         let gathered = control.gather().await;
         let totals = admin::Totals::of(&control.shared, &gathered);
         control.window.borrow_mut().push(Instant::now(), totals);
-        Timer::new(SAMPLE_INTERVAL).await;
     }
 }
 
@@ -469,12 +429,6 @@ const IO_MEMORY: usize = 64 * 1024;
 /// Entries of each of the executor's three rings. Control has two operations under way per node; what does not fit
 /// waits.
 const RING_DEPTH: usize = 64;
-
-/// Commands that may wait.
-const COMMANDS_MAX: usize = 1024;
-
-/// How long a view may take.
-const VIEW_MAX: Duration = Duration::from_secs(2);
 
 /// Messages of shards that are handled before other tasks run.
 const MESSAGES_PER_TURN_MAX: u32 = 256;

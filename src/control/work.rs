@@ -1,8 +1,11 @@
 //! What is too slow for a shard, computed on helper threads.
 
 use std::sync::Arc;
+use std::time::Duration;
 
+use futures_lite::FutureExt;
 use glommio::sync::Semaphore;
+use glommio::timer::Timer;
 
 use crate::auth::{password, scram};
 use crate::door::{Policy, Work, Worked};
@@ -22,6 +25,19 @@ impl Helpers {
             computing: Semaphore::new(computing as u64),
             resolving: Semaphore::new(RESOLVING_MAX as u64),
         }
+    }
+
+    /// Waits until nothing is under way, but not long: glommio's threads take it ill when the executor is gone before
+    /// they are done.
+    pub async fn finish(&self) {
+        let all = async {
+            let _computing = self.computing.acquire_permit((threads() - RESOLVING_MAX) as u64).await;
+            let _resolving = self.resolving.acquire_permit(RESOLVING_MAX as u64).await;
+        };
+        let late = async {
+            Timer::new(FINISH_MAX).await;
+        };
+        all.or(late).await;
     }
 
     /// Computes something.
@@ -67,6 +83,9 @@ async fn run<R: Send + 'static>(places: &Semaphore, work: impl FnOnce() -> R + S
 const COMPUTING_MAX: usize = 8;
 
 const RESOLVING_MAX: usize = 2;
+
+/// How long the end waits for helpers.
+const FINISH_MAX: Duration = Duration::from_millis(200);
 
 #[cfg(test)]
 mod tests {

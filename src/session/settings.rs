@@ -163,6 +163,9 @@ enum Step {
     RollbackTo(Box<[u8]>),
 }
 
+/// A savepoint's name, and what session and backend had set at it.
+type Savepoint = (Box<[u8]>, (Settings, Settings));
+
 /// What a text turned out to do beyond the steps that were noted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Noted {
@@ -231,7 +234,7 @@ impl Changes {
         let last_end = steps.iter().rposition(|step| matches!(step, Step::Commit | Step::Rollback));
         let mut now = (session.clone(), backend.clone());
         let mut base = now.clone();
-        let mut savepoints: Vec<(Box<[u8]>, (Settings, Settings))> = Vec::new();
+        let mut savepoints: Vec<Savepoint> = Vec::new();
         for (at, step) in steps.into_iter().enumerate() {
             let step = match step {
                 Step::Commit if rolled_back && Some(at) == last_end => Step::Rollback,

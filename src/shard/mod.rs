@@ -310,14 +310,14 @@ async fn inbox(shard: Rc<Shard>) {
 
 /// Accepts on one listener until the shard drains.
 async fn accept(shard: Rc<Shard>, listener: Listener) {
-    let mut accepted = 0;
+    let mut accepted = 0usize;
     while !shard.draining.get() {
         match shard.ring.deadline(Instant::now() + ACCEPT_LOOK, listener.accept()).await {
             None => {}
             Some(Ok(socket)) => {
                 accepted += 1;
                 shard.ring.spawn(login::serve(shard.clone(), socket));
-                if accepted % ACCEPTS_PER_TURN_MAX == 0 {
+                if accepted.is_multiple_of(ACCEPTS_PER_TURN_MAX) {
                     shard.ring.sleep_until(Instant::now() + Duration::from_micros(1)).await;
                 }
             }
@@ -354,13 +354,13 @@ async fn janitor(shard: Rc<Shard>) {
         rounds += 1;
         shard.suspects.set(0);
         shard.pools_upkeep();
-        if rounds % STATEMENTS_SWEEP == 0 {
+        if rounds.is_multiple_of(STATEMENTS_SWEEP) {
             shard.statements.borrow_mut().sweep();
         }
         let idle_max = shard.policy.borrow().config.pool.client_idle_timeout;
         if !idle_max.is_zero() {
             for seat in shard.seats.all() {
-                if seat.heard.get().elapsed() >= idle_max {
+                if seat.idle.get() && seat.heard.get().elapsed() >= idle_max {
                     let report = Report::fatal(
                         Sqlstate::IDLE_SESSION_TIMEOUT,
                         "terminating connection due to idle-session timeout",

@@ -15,7 +15,7 @@ use crate::counters::Budget;
 use crate::door::{PoolKey, PoolSnapshot, ShardId, ToControl, ToShard};
 use crate::limits::CONNECTS_MAX;
 use crate::pool::{Checkin, Pool};
-use crate::ring::Socket;
+use crate::ring::{End, Socket};
 use crate::route::{Access, Choice, route};
 use crate::topology::NodeId;
 use crate::wire::Sqlstate;
@@ -165,7 +165,13 @@ impl Shard {
     fn interrupted(&self, seat: &Seat, client: &Socket, waker: &Waker) -> bool {
         client.watch(waker);
         seat.watch(waker);
-        client.end().is_some() || seat.cancelled.get() || seat.must_leave()
+        // A client that sent its query, said goodbye and closed still gets the query run, as from a server.
+        let gone = match client.end() {
+            Some(End::Eof) => !client.has_received(),
+            Some(End::Broken(_)) => true,
+            None => false,
+        };
+        gone || seat.cancelled.get() || seat.must_leave()
     }
 
     fn choose(&self, request: &Request<'_>, avoid: u128) -> Option<NodeId> {

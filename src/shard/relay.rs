@@ -180,8 +180,7 @@ impl Relay {
 
     /// Waits until something happens to the client, the backend or the seat.
     async fn pause(&self) {
-        let idle = self.link.is_none() && self.batch.is_empty() && self.outgoing.held.is_empty();
-        self.seat.idle.set(idle);
+        self.seat.idle.set(self.link.as_ref().is_none_or(|link| link.backend.ledger.is_empty()));
         let mut waited = false;
         poll_fn(|context| {
             if std::mem::replace(&mut waited, true) {
@@ -206,7 +205,7 @@ impl Relay {
         let at_rest = self.link.as_ref().is_none_or(|link| link.backend.ledger.is_empty());
         if self.leaving && at_rest && self.deferred.is_none() {
             self.end = Some(Ending::Goodbye);
-        } else if self.client.end().is_some() && !self.client.has_received() && !(self.leaving && !at_rest) {
+        } else if self.client.end().is_some() && !self.client.has_received() && (at_rest || !self.leaving) {
             self.end = Some(Ending::Gone);
         } else if let Some(report) = self.seat.dismissed() {
             self.end = Some(Ending::Told(report));
@@ -331,6 +330,7 @@ impl Relay {
         }
         let settled = self.link.as_ref().is_some_and(|link| link.backend.ledger.is_empty());
         let now = Instant::now();
+        self.seat.heard.set(now);
         if settled && let Some(asked) = self.asked.take() {
             self.shard.queries.borrow_mut().record(now.saturating_duration_since(asked));
         }

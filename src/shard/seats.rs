@@ -25,9 +25,9 @@ pub(super) struct Seat {
     /// Why it has to leave, once there is a reason.
     leave: RefCell<Option<Report>>,
     waker: RefCell<Option<Waker>>,
-    /// When the client last sent anything.
+    /// When the client last sent anything, or was last answered.
     pub heard: Cell<Instant>,
-    /// True exactly when it waits for its client, with nothing under way.
+    /// True exactly when it waits for its client, owing it nothing.
     pub idle: Cell<bool>,
     /// True exactly when it waits for a backend.
     pub queued: Cell<bool>,

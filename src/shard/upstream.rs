@@ -134,7 +134,7 @@ impl Relay {
             let mut statements = self.shard.statements.borrow_mut();
             self.session.handle(tag, &frame[HEAD_SIZE..], whole, &mut statements)?
         };
-        self.asked.get_or_insert_with(std::time::Instant::now);
+        self.asked.get_or_insert(self.seat.heard.get());
         match plan.order {
             Order::Terminate => {
                 self.leaving = true;

@@ -199,7 +199,7 @@ impl<'a> Changes<'a> {
         }
         let change = if self.is_setting() { self.setting(token) } else { self.special(token) };
         let doubtful = self.lexer.doubtful_name || self.lexer.doubtful_string;
-        if doubtful && change.is_some() { Some(Change::Opaque) } else { change }
+        if doubtful { Some(Change::Opaque) } else { change }
     }
 
     /// Whether the word just read names a setting, whatever else it means: `SET role TO joe`, `SET session.id = 7`.

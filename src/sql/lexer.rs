@@ -468,9 +468,11 @@ impl<'a> Lexer<'a> {
         self.unfinished = true;
     }
 
-    /// The rest of a run of operator characters, which ends before a comment.
+    /// The rest of a run of operator characters, which ends before a comment. A trailing plus or minus belongs to what
+    /// follows, as in `a=-1`, unless the run has a character that no operator of standard SQL has (manual, 4.1.3).
     fn operator(&mut self, first: u8) -> Kind {
         let start = self.at - 1;
+        let mut usual = is_usual(first);
         while let Some(byte) = self.ahead(0) {
             if !matches!(CLASS[byte as usize], Class::Operator) {
                 break;
@@ -478,10 +480,21 @@ impl<'a> Lexer<'a> {
             if matches!((byte, self.ahead(1)), (b'-', Some(b'-')) | (b'/', Some(b'*'))) {
                 break;
             }
+            usual &= is_usual(byte);
             self.at += 1;
+        }
+        if usual {
+            while self.at > start + 1 && matches!(self.text[self.at - 1], b'+' | b'-') {
+                self.at -= 1;
+            }
         }
         if first == b'=' && self.at == start + 1 { Kind::Equals } else { Kind::Operator }
     }
+}
+
+/// Whether standard SQL has operators with this character.
+fn is_usual(operator: u8) -> bool {
+    matches!(operator, b'+' | b'-' | b'*' | b'/' | b'<' | b'>' | b'=')
 }
 
 /// What a byte may start.

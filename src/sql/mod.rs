@@ -82,3 +82,6 @@ pub enum Intent {
     /// ROLLBACK TO, and `SHOW pool_…`, which pgweir answers itself.
     Session,
 }
+
+#[cfg(test)]
+mod tests;

@@ -144,6 +144,18 @@ impl Client {
         self.query(sql).value().to_owned()
     }
 
+    /// Runs a simple query that must be refused with this SQLSTATE, while the session goes on.
+    #[track_caller]
+    pub fn expect_refused(&mut self, sql: &str, sqlstate: &str) -> ServerError {
+        match self.try_query(sql) {
+            Ok(outcome) => panic!("{sql}: not refused with {sqlstate}, but {outcome:?}"),
+            Err(error) => {
+                assert_eq!(error.sqlstate(), sqlstate, "{sql}: {error}");
+                error
+            }
+        }
+    }
+
     /// Runs a statement by the extended protocol, unnamed, with parameters as text.
     #[track_caller]
     pub fn prepared(&mut self, sql: &str, values: &[Option<&str>]) -> Result<Outcome, ServerError> {
@@ -307,6 +319,15 @@ impl Client {
     /// When it has.
     pub fn try_send_raw(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.stream.write_all(bytes)
+    }
+
+    /// A second hand on the same connection, for a thread that sends while this one reads.
+    #[track_caller]
+    pub fn sender(&self) -> Box<dyn Write + Send> {
+        match &self.stream {
+            Stream::Tcp(stream) => Box::new(stream.try_clone().expect("one more descriptor")),
+            Stream::Unix(stream) => Box::new(stream.try_clone().expect("one more descriptor")),
+        }
     }
 
     /// The next message. Parameters, cancel keys and the transaction status in it are noted.

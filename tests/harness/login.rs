@@ -107,6 +107,14 @@ impl Login {
         Ok(client)
     }
 
+    /// Whether a login succeeds now; that nobody listens is one of the reasons why not.
+    #[track_caller]
+    pub fn can_connect(&self) -> bool {
+        let Ok(mut client) = Client::try_open(&self.address) else { return false };
+        client.startup(self.version, &self.startup_parameters());
+        client.log_in(&self.user, &self.password).is_ok()
+    }
+
     /// The parameters of the startup message.
     pub fn startup_parameters(&self) -> Vec<(&str, &str)> {
         let own = [("user", self.user.as_str()), ("database", self.database.as_str())];

@@ -27,7 +27,7 @@ mod tools;
 
 use std::time::Duration;
 
-pub use client::{CancelKey, Client};
+pub use client::{CancelKey, Client, cancel};
 pub use cluster::{Cluster, ClusterBuilder, Database, PASSWORD, cluster, shared};
 pub use config::Config;
 pub use login::{Address, Login};

@@ -234,10 +234,13 @@ impl Proxy<'_> {
     /// How much of its memory is in use, in bytes (proc(5), VmRSS).
     #[track_caller]
     pub fn memory(&self) -> u64 {
-        let status = fs::read_to_string(format!("/proc/{}/status", self.pid())).expect("it runs");
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-        let kilobytes = line.and_then(|line| line.trim().trim_end_matches(" kB").parse::<u64>().ok());
-        kilobytes.expect("every process has one") * 1024
+        self.kilobytes("VmRSS:") * 1024
+    }
+
+    /// The most memory that it ever had in use, in bytes (proc(5), VmHWM).
+    #[track_caller]
+    pub fn memory_peak(&self) -> u64 {
+        self.kilobytes("VmHWM:") * 1024
     }
 
     /// Changes the configuration file and has it read again. What comes of it is in the log.
@@ -283,6 +286,14 @@ impl Proxy<'_> {
             self.status = self.child.try_wait().ok().flatten();
         }
         self.status.is_some()
+    }
+
+    #[track_caller]
+    fn kilobytes(&self, label: &str) -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.pid())).expect("it runs");
+        let line = status.lines().find_map(|line| line.strip_prefix(label));
+        let kilobytes = line.and_then(|line| line.trim().trim_end_matches(" kB").parse().ok());
+        kilobytes.expect("every process has one")
     }
 
     fn takes_connections(&self) -> bool {

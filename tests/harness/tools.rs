@@ -48,6 +48,11 @@ impl Background {
         self.tell(Signal::Int);
     }
 
+    /// The usual wish that it may end.
+    pub fn terminate(&self) {
+        self.tell(Signal::Term);
+    }
+
     pub fn kill(&self) {
         self.tell(Signal::Kill);
     }

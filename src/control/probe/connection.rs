@@ -23,6 +23,8 @@ use crate::wire::{Reader, Violation, frontend, startup};
 /// Logged in, with no question open.
 pub(super) struct Connection {
     stream: Stream,
+    /// `None`: a unix socket.
+    peer: Option<SocketAddr>,
     received: Vec<u8>,
 }
 
@@ -63,9 +65,22 @@ impl Connection {
             NodeAddress::Tcp(addresses) => connect_tcp(addresses, patience).await?,
             NodeAddress::Unix(folder) => (connect_unix(folder, port).await?, 0),
         };
-        let mut connection = Connection { stream, received: Vec::new() };
+        let peer = match address {
+            NodeAddress::Tcp(addresses) => addresses.get(index).copied(),
+            NodeAddress::Unix(_) => None,
+        };
+        let mut connection = Connection { stream, peer, received: Vec::new() };
         connection.log_in(who, login, derive).await?;
         Ok((connection, index))
+    }
+
+    /// Whether a new connection could have come out at the same place.
+    pub fn leads_to(&self, address: &NodeAddress) -> bool {
+        match (address, self.peer) {
+            (NodeAddress::Tcp(addresses), Some(peer)) => addresses.contains(&peer),
+            (NodeAddress::Unix(_), None) => true,
+            _ => false,
+        }
     }
 
     /// The one row that `query` gives, as text.

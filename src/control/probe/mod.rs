@@ -32,6 +32,7 @@ pub(super) async fn watch(control: Rc<Control>, id: NodeId, now: Rc<Signal>) {
         name: Name::new(&host),
         port,
         connection: None,
+        in_recovery: None,
         depth: Depth::default(),
         logged_in_as: None,
         told_hidden: false,
@@ -44,9 +45,17 @@ pub(super) async fn watch(control: Rc<Control>, id: NodeId, now: Rc<Signal>) {
             Err(Failure::unreachable(format!("it does not answer within {:?}", monitor.timeout)))
         };
         let mut interval = monitor.interval;
+        let before = probe.in_recovery;
         // When time is up, the probe is dropped with whatever it waits for.
         match probe.once(&monitor).or(late).await {
-            Ok(report) => control.answered(id, report),
+            Ok(report) => {
+                probe.in_recovery = Some(report.in_recovery);
+                // Where names follow the primary, another role means that this one may lead elsewhere by now.
+                if before.is_some() && before != probe.in_recovery {
+                    probe.name.doubt();
+                }
+                control.answered(id, report);
+            }
             Err(failure) => {
                 probe.connection = None;
                 if failure.unreachable {
@@ -55,9 +64,12 @@ pub(super) async fn watch(control: Rc<Control>, id: NodeId, now: Rc<Signal>) {
                 if failure.refused {
                     interval = interval.max(REFUSED_INTERVAL_MIN);
                 }
-                control.failed(id, &failure.reason);
+                let reason = probe.name.pending(&control, id).unwrap_or(failure.reason);
+                control.failed(id, &reason);
             }
         }
+        // However many connections break at once, the node is not asked without a pause.
+        Timer::new(PAUSE_MIN).await;
         let rest = async {
             Timer::new(interval.saturating_sub(begun.elapsed())).await;
         };
@@ -72,6 +84,8 @@ struct Probe {
     port: u16,
     /// Open between two probes; none after a failure.
     connection: Option<Connection>,
+    /// What the last answer said.
+    in_recovery: Option<bool>,
     depth: Depth,
     /// Whose login the connection is: another user or password needs another connection.
     logged_in_as: Option<Monitor>,
@@ -95,7 +109,11 @@ impl Probe {
             self.connection = None;
             self.depth = Depth::default();
         }
-        if let Some(mut connection) = self.connection.take() {
+        self.name.resolve(&self.control, self.id, self.port).await.map_err(Failure::unreachable)?;
+        let address = self.control.address(self.id);
+        if let Some(mut connection) =
+            self.connection.take().filter(|connection| connection.leads_to(&address))
+        {
             match self.ask(&mut connection).await {
                 Ok(report) => {
                     self.connection = Some(connection);
@@ -140,7 +158,6 @@ impl Probe {
     }
 
     async fn open(&mut self, monitor: &Monitor) -> Result<Connection, Failure> {
-        self.name.resolve(&self.control, self.id, self.port).await.map_err(Failure::unreachable)?;
         let address = self.control.address(self.id);
         let login = self.login(monitor).map_err(ProbeError::Misbehaved)?;
         let who = Who { user: &monitor.user, database: &monitor.database, timeout: monitor.timeout };
@@ -233,6 +250,9 @@ impl Control {
 fn same_login(a: &Monitor, b: &Monitor) -> bool {
     a.user == b.user && a.password == b.password && a.database == b.database
 }
+
+/// The least time between two probes of a node.
+const PAUSE_MIN: Duration = Duration::from_millis(10);
 
 /// The least time between two attempts at resolving a name after a failure.
 const RESOLVE_AGAIN_MIN: Duration = Duration::from_secs(1);

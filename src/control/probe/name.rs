@@ -45,6 +45,13 @@ impl Name {
         self.state.attempt.borrow_mut().doubted = true;
     }
 
+    /// What a probe that was given up was waiting for, if it was the name server.
+    pub fn pending(&self, control: &Control, id: NodeId) -> Option<String> {
+        let host =
+            self.host.as_ref().filter(|_| self.state.attempt.borrow().running && is_unknown(control, id));
+        host.map(|host| format!("its name \"{host}\" is not resolved yet"))
+    }
+
     /// Resolves the name if it is time to, and tells control. Waits for it only while no address is known.
     ///
     /// # Errors
@@ -73,7 +80,7 @@ impl Name {
             })
             .detach();
         }
-        while matches!(control.address(id), NodeAddress::Tcp(addresses) if addresses.is_empty()) {
+        while is_unknown(control, id) {
             let (running, failure) = {
                 let attempt = self.state.attempt.borrow();
                 (attempt.running, attempt.failure.clone())
@@ -104,6 +111,10 @@ impl Attempt {
     }
 }
 
+fn is_unknown(control: &Control, id: NodeId) -> bool {
+    matches!(control.address(id), NodeAddress::Tcp(addresses) if addresses.is_empty())
+}
+
 /// **SLOW** (asks name servers).
 fn addresses(host: &str, port: u16) -> Result<Vec<SocketAddr>, String> {
     let found = (host, port).to_socket_addrs().map_err(|error| error.to_string())?;
@@ -119,16 +130,13 @@ fn addresses(host: &str, port: u16) -> Result<Vec<SocketAddr>, String> {
     }
 }
 
-/// Name servers shuffle what they answer. The order in use stays as long as it is the same set.
+/// Name servers shuffle what they answer: what was known already stays in its order, and the rest follows.
 fn keep_order(present: NodeAddress, found: Vec<SocketAddr>) -> Vec<SocketAddr> {
-    match present {
-        NodeAddress::Tcp(present)
-            if present.len() == found.len() && present.iter().all(|address| found.contains(address)) =>
-        {
-            present
-        }
-        _ => found,
-    }
+    let NodeAddress::Tcp(mut kept) = present else { return found };
+    kept.retain(|address| found.contains(address));
+    let others: Vec<SocketAddr> = found.into_iter().filter(|address| !kept.contains(address)).collect();
+    kept.extend(others);
+    kept
 }
 
 #[cfg(test)]
@@ -171,7 +179,7 @@ mod tests {
             ports.iter().map(|port| ([1, 2, 3, 4], *port).into()).collect()
         };
         assert_eq!(keep_order(NodeAddress::Tcp(tcp(&[1, 2])), tcp(&[2, 1])), tcp(&[1, 2]));
-        assert_eq!(keep_order(NodeAddress::Tcp(tcp(&[1, 2])), tcp(&[2, 3])), tcp(&[2, 3]));
+        assert_eq!(keep_order(NodeAddress::Tcp(tcp(&[1, 2])), tcp(&[3, 2])), tcp(&[2, 3]));
         assert_eq!(keep_order(NodeAddress::Tcp(Vec::new()), tcp(&[2])), tcp(&[2]));
     }
 }

@@ -109,6 +109,11 @@ fn token(bytes: &[u8], at: usize, standard: bool) -> (Kind, Option<usize>) {
         {
             end += 1;
         }
+        // The manual, 4.1.3: no operator ends in + or - unless it also has one of these.
+        let unusual = bytes[at..end].iter().any(|byte| "~!@#%^&|`?".as_bytes().contains(byte));
+        while !unusual && end > at + 1 && (bytes[end - 1] == b'+' || bytes[end - 1] == b'-') {
+            end -= 1;
+        }
         let kind = if &bytes[at..end] == b"=" { Kind::Equals } else { Kind::Operator };
         return (kind, Some(end));
     }

@@ -9,7 +9,7 @@ use crate::sql::lexer::{Kind, Lexer};
 use crate::sql::{Analysis, Dialect, Effects, Intent, changes, classify};
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(2000))]
+    #![proptest_config(ProptestConfig { cases: 2000, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn same_as_naive(text in nasty_text(), standard in any::<bool>()) {
@@ -64,6 +64,7 @@ proptest! {
     #[test]
     fn dress_does_not_matter(case in select(CASES), fillers in prop::collection::vec(filler(), 64), upper in any::<u64>()) {
         let (text, intent, effects) = case;
+        prop_assume!(!effects.contains(Effects::UNFINISHED));
         let dressed = dress(text.as_bytes(), &fillers, upper);
         let analysis = classify(&dressed, Dialect::default());
         prop_assert_eq!((analysis.intent, analysis.effects), (intent, effects), "{}", String::from_utf8_lossy(&dressed));
@@ -82,7 +83,8 @@ proptest! {
     /// Two texts behind each other are a read only if both are.
     #[test]
     fn a_text_is_no_better_than_its_parts(a in select(CASES), b in select(CASES)) {
-        let both = format!("{};{}", a.0, b.0);
+        prop_assume!(!a.0.contains('\0'));
+        let both = format!("{}\n;{}", a.0, b.0);
         let analysis = classify(both.as_bytes(), Dialect::default());
         if analysis.intent == Intent::Read {
             for (text, intent, _) in [a, b] {

@@ -44,7 +44,7 @@ fn bytes_that_may_be_halves_cannot_be_carried() {
     let sjis = Dialect { standard_conforming_strings: true, ascii_safe: false };
     let text = b"SET a.b = E'\x83\\'";
     assert_eq!(changes(text, sjis).next(), Some(Change::Opaque));
-    assert_eq!(changes(b"SET a.\x83\\ = 1", sjis).next(), None);
+    assert_eq!(changes(b"SET a.\x83\\ = 1", sjis).next(), Some(Change::Opaque));
     assert_eq!(all("SET a.b = '表'", sjis), "a.b='表'");
 }
 
@@ -56,6 +56,8 @@ fn a_name_is_written_so_that_reserved_words_may_be_in_it() {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
     #[test]
     fn replaying_comes_to_the_same(settings in prop::collection::vec((setting_name(), style(), value()), 1..6)) {
         let mut text = String::new();
