@@ -111,8 +111,6 @@ pub struct Budget {
     /// The pool's hash; 0 while the place is free.
     pool: AtomicU64,
     taken: AtomicU32,
-    /// How many shards have clients waiting that nothing of their own will serve.
-    starving: AtomicU32,
 }
 
 impl Budget {
@@ -130,18 +128,6 @@ impl Budget {
 
     pub fn taken(&self) -> u32 {
         self.taken.load(Ordering::Acquire)
-    }
-
-    /// Says that one shard starves, or no longer does.
-    pub fn starve(&self, starving: bool) {
-        match starving {
-            true => self.starving.fetch_add(1, Ordering::AcqRel),
-            false => self.starving.fetch_sub(1, Ordering::AcqRel),
-        };
-    }
-
-    pub fn starving(&self) -> bool {
-        self.starving.load(Ordering::Acquire) > 0
     }
 }
 

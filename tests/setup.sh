@@ -7,7 +7,7 @@
 set -eu
 
 version_min=14
-PATH=$PATH:${CARGO_HOME:-${HOME:-/root}/.cargo}/bin
+PATH=$PATH:${CARGO_HOME:-${HOME:-}/.cargo}/bin
 
 main() {
     has cargo || refuse "cargo is missing: install Rust with rustup, then run this again"

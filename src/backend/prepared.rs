@@ -4,7 +4,7 @@ use std::num::NonZeroU64;
 
 use rustc_hash::FxHashMap;
 
-/// Names one statement within a shard: same number, same text and parameter types.
+/// Names one statement within the process: same number, same text and parameter types.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct StatementId(pub NonZeroU64);
 
@@ -61,6 +61,13 @@ impl Prepared {
         let oldest = *self.statements.iter().min_by_key(|(_, used)| **used)?.0;
         self.statements.remove(&oldest);
         Some(oldest)
+    }
+
+    /// All of them, least recently used first.
+    pub fn all(&self) -> Vec<StatementId> {
+        let mut all: Vec<_> = self.statements.iter().map(|(statement, used)| (*used, *statement)).collect();
+        all.sort_unstable();
+        all.into_iter().map(|(_, statement)| statement).collect()
     }
 
     pub fn clear(&mut self) {

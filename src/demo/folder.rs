@@ -103,7 +103,8 @@ impl Drop for Folder {
 
 /// Where servers to be thrown away live: in memory where there is plenty of it, else among the temporary files.
 ///
-/// A server is a thousand small files, which take ten times as long to make on a disk. Whoever sets `TMPDIR` has chosen.
+/// A server is a thousand small files, which take ten times as long to make on a disk. Whoever sets `TMPDIR` has
+/// chosen.
 pub fn quick_place() -> PathBuf {
     static PLACE: LazyLock<PathBuf> = LazyLock::new(|| {
         let memory = Path::new("/dev/shm");

@@ -138,6 +138,16 @@ pub enum StepError {
     Unstarted(io::Error),
 }
 
+/// What bounds a step.
+pub struct Bounds<'a> {
+    /// How long it may take.
+    pub within: Duration,
+    /// How long the processes it leaves behind when it is killed may take to end by themselves.
+    pub rest_within: Duration,
+    /// Ends it early when raised.
+    pub interrupt: &'a Interrupt,
+}
+
 /// Runs `command` to its end, with what it says on either stream going to `log`.
 ///
 /// The command becomes the leader of a process group of its own: a Ctrl-C at the terminal then reaches us alone, and
@@ -148,8 +158,7 @@ pub enum StepError {
 pub fn run_to_end(
     command: &mut Command,
     log: &Path,
-    within: Duration,
-    interrupt: &Interrupt,
+    bounds: &Bounds<'_>,
     started: impl FnOnce(u32),
 ) -> Result<(), StepError> {
     let said = File::create(log).map_err(StepError::Unstarted)?;
@@ -158,19 +167,19 @@ pub fn run_to_end(
     let mut child = command.spawn().map_err(StepError::Unstarted)?;
     started(child.id());
     let mut ended = None;
-    let in_time = await_until(within, || {
+    let in_time = await_until(bounds.within, || {
         ended = child.try_wait().ok().flatten();
-        ended.is_some() || interrupt.raised()
+        ended.is_some() || bounds.interrupt.raised()
     });
     match ended {
         Some(status) if status.success() => Ok(()),
         Some(status) => Err(StepError::Failed(status, tail(log, TAIL_LINES))),
         None => {
-            end_group(&mut child);
+            end_group(&mut child, bounds.rest_within);
             if in_time {
                 Err(StepError::Interrupted)
             } else {
-                Err(StepError::Overdue(within, tail(log, TAIL_LINES)))
+                Err(StepError::Overdue(bounds.within, tail(log, TAIL_LINES)))
             }
         }
     }
@@ -193,14 +202,10 @@ pub fn random_hex(bytes: usize) -> io::Result<String> {
 }
 
 /// Kills the leader of a group, lets the others end by themselves if they do so soon, and reaps the leader.
-///
-/// The other processes here are servers that initdb feeds through a pipe: at its end they end, and release the shared
-/// memory that they would leave behind if they were killed. initdb itself, asked to end instead of being killed, would
-/// remove the folder from under them.
-fn end_group(child: &mut Child) {
+fn end_group(child: &mut Child, rest_within: Duration) {
     let leader = child.id();
     let _ = child.kill();
-    if !await_until(GROUP_PATIENCE, || group(leader).is_empty()) {
+    if !await_until(rest_within, || group(leader).is_empty()) {
         let _ = signal_group(Signal::Kill, leader);
     }
     let _ = child.wait();
@@ -272,8 +277,6 @@ fn last_lines(text: &str, lines: usize) -> String {
 const PAUSE: Duration = Duration::from_millis(5);
 /// The pause of who may wait for a second: a person does not notice it, and a measurement under way neither.
 const LONG_PAUSE: Duration = Duration::from_millis(50);
-/// How long the rest of a group may take to notice that its leader is gone.
-const GROUP_PATIENCE: Duration = Duration::from_secs(5);
 /// How many of a failed step's last lines are worth showing.
 const TAIL_LINES: usize = 12;
 
@@ -315,18 +318,15 @@ mod tests {
         let log =
             std::env::temp_dir().join(format!("pgweir-step-{}", random_hex(8).expect("random numbers")));
         let interrupt = Interrupt::new();
-        let failed = run_to_end(
-            Command::new("sh").args(["-c", "echo first; echo last >&2; exit 3"]).stdin(Stdio::null()),
-            &log,
-            Duration::from_secs(60),
-            &interrupt,
-            |_| (),
-        );
+        let minute = Duration::from_secs(60);
+        let bounds = Bounds { within: minute, rest_within: Duration::ZERO, interrupt: &interrupt };
+        let mut failing = Command::new("sh");
+        failing.args(["-c", "echo first; echo last >&2; exit 3"]).stdin(Stdio::null());
+        let failed = run_to_end(&mut failing, &log, &bounds, |_| ());
         assert!(matches!(failed, Err(StepError::Failed(status, said))
             if status.code() == Some(3) && said == "first\nlast"));
         interrupt.raise();
-        let ended =
-            run_to_end(Command::new("sleep").arg("600"), &log, Duration::from_secs(60), &interrupt, |_| ());
+        let ended = run_to_end(Command::new("sleep").arg("600"), &log, &bounds, |_| ());
         assert!(matches!(ended, Err(StepError::Interrupted)));
         fs::remove_file(&log).expect("the log was written");
     }

@@ -17,7 +17,7 @@ use super::account::Account;
 use super::binaries::Binaries;
 use super::folder::quick_place;
 use super::keeper::Keeper;
-use super::process::{Interrupt, Signal, StepError, random_hex, run_to_end};
+use super::process::{Bounds, Interrupt, Signal, StepError, random_hex, run_to_end};
 use super::servers::ServersError;
 use super::settings::{Purpose, REPLICATION_USER, postgresql_conf};
 use super::sql::literal;
@@ -50,7 +50,10 @@ impl Maker<'_> {
             // Small WAL segments make the template, and with it every copy, half as large.
             command.args(["--no-sync", "--wal-segsize=1"]);
         }
-        let made = self.step("initdb", &mut command, parent);
+        // initdb feeds servers through a pipe. When it is killed they come to its end and end in good order; killed
+        // themselves they would leave shared memory behind, and had initdb been asked to end, it would have removed
+        // the folder from under them.
+        let made = self.step_leaving("initdb", &mut command, parent, SERVERS_END_MAX);
         let removed = fs::remove_file(&password_file)
             .map_err(|source| ServersError::file("remove", &password_file, source));
         made.and(removed)
@@ -119,10 +122,22 @@ impl Maker<'_> {
     /// # Errors
     /// When it fails, with its last lines, takes longer than [`STEP_MAX`], or the interrupt is raised.
     pub fn step(&self, step: &str, command: &mut Command, folder: &Path) -> Result<(), ServersError> {
+        self.step_leaving(step, command, folder, Duration::ZERO)
+    }
+
+    /// As [`Maker::step`]; should it be killed, the processes it leaves have `rest_within` to end by themselves.
+    fn step_leaving(
+        &self,
+        step: &str,
+        command: &mut Command,
+        folder: &Path,
+        rest_within: Duration,
+    ) -> Result<(), ServersError> {
         let log = folder.join("setup.log");
         // Without the keeper the step would only go on for a while longer: no reason not to take it.
         let watch = |pid| drop(self.keeper.watch(pid, Signal::Kill));
-        run_to_end(command, &log, STEP_MAX, self.interrupt, watch).map_err(|ended| match ended {
+        let bounds = Bounds { within: STEP_MAX, rest_within, interrupt: self.interrupt };
+        run_to_end(command, &log, &bounds, watch).map_err(|ended| match ended {
             StepError::Failed(status, said) => {
                 ServersError::Failed { step: step.to_owned(), said: format!("{said}\n({status})") }
             }
@@ -194,3 +209,5 @@ pub fn write_private(path: &Path, text: &str) -> io::Result<()> {
 const LAYOUT: u32 = 1;
 /// How long any single program may take while servers are being made.
 const STEP_MAX: Duration = Duration::from_secs(120);
+/// How long a server that initdb no longer feeds may take to end.
+const SERVERS_END_MAX: Duration = Duration::from_secs(5);

@@ -90,14 +90,48 @@ pub enum ToShard {
     Snapshot { ticket: Ticket },
     /// SCRAM keys of a user that proved itself elsewhere: logins to nodes may use them.
     Learned { user: Arc<str>, keys: Arc<SaltedKeys> },
-    /// Another shard has clients waiting for a backend of this pool, and no credit: lend one.
-    Wanted { pool: PoolKey, by: ShardId },
-    /// A credit lent by another shard: one more backend may be opened for this pool.
-    Credit { pool: PoolKey },
+    /// Another shard has clients waiting for a backend of this pool, and the budget is spent. It holds so many itself.
+    Wanted { pool: PoolKey, by: ShardId, held: usize },
+    /// A backend lent by another shard, with the credit it stands for.
+    Lent { pool: PoolKey, lent: Box<Lent> },
     /// Stop accepting; let transactions finish.
     Drain,
     /// End now.
     Stop,
+}
+
+/// An idle backend on its way from one shard's ring to another's.
+#[derive(Debug)]
+pub struct Lent {
+    pub fd: std::os::fd::OwnedFd,
+    pub process_id: u32,
+    pub secret: Vec<u8>,
+    /// What the server reported about itself.
+    pub parameters: Vec<(Vec<u8>, Vec<u8>)>,
+    /// The numbers of the statements prepared on it, unique in the process.
+    pub statements: Vec<std::num::NonZeroU64>,
+    /// SQL that brings a new backend to what is set on this one. What cannot be said that way is not lent.
+    pub settings: Vec<(Vec<u8>, SettingText)>,
+    pub incarnation: u64,
+    /// Where it is connected to, for cancelling.
+    pub address: LentAddress,
+    /// When it is too old to be used again.
+    pub expires: Option<std::time::Instant>,
+}
+
+/// A setting's value, by the way it is said.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SettingText {
+    Plain(Vec<u8>),
+    Sql(Vec<u8>),
+    TimeZone(Vec<u8>),
+}
+
+/// See [`Lent::address`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LentAddress {
+    Tcp(std::net::SocketAddr),
+    Unix(std::path::PathBuf),
 }
 
 /// To control.

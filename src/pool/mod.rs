@@ -120,6 +120,11 @@ impl<B, W> Pool<B, W> {
         self.settle(backend, now)
     }
 
+    /// A backend came from another shard.
+    pub fn arrived(&mut self, backend: B, now: Instant) -> Checkin<B, W> {
+        self.settle(backend, now)
+    }
+
     /// A leased backend comes back, fit for anyone.
     pub fn checkin(&mut self, backend: B, now: Instant) -> Checkin<B, W> {
         self.leased -= 1;

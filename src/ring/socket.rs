@@ -71,6 +71,8 @@ pub(super) struct SocketSlot {
     connecting: Option<Box<SockAddr>>,
     send: Send,
     dirty: bool,
+    /// True exactly when nothing more is to be received here: the descriptor is moving to another ring.
+    detaching: bool,
     /// True exactly when the handle is gone and operations are still in the kernel.
     closing: bool,
 }
@@ -135,6 +137,7 @@ impl Socket {
             connecting: None,
             send: Send::default(),
             dirty: false,
+            detaching: false,
             closing: false,
         }) as u32;
         Socket { ring: ring.clone(), slot }
@@ -261,6 +264,32 @@ impl Socket {
     /// Whether so much waits to be sent that nothing more should be queued; the watcher is woken when that changes.
     pub fn congested(&self) -> bool {
         self.unsent() >= SOCKET_UNSENT_MAX
+    }
+
+    /// Takes the descriptor out of this ring, for another one. `None` when something was received, is being sent, or the
+    /// connection ended meanwhile: then it is closed.
+    pub async fn detach(self) -> Option<OwnedFd> {
+        self.ring.inner.borrow_mut().recv_cancel(self.slot);
+        poll_fn(|context| {
+            self.watch(context.waker());
+            match self.slot().recv {
+                Recv::Off | Recv::Parked => Poll::Ready(()),
+                Recv::Armed | Recv::Cancelled => Poll::Pending,
+            }
+        })
+        .await;
+        let mut inner = self.ring.inner.borrow_mut();
+        let slot = &inner.sockets[self.slot as usize];
+        if !slot.received.is_empty() || slot.end.is_some() || slot.send.in_flight() || slot.send.queued_bytes > 0 {
+            return None;
+        }
+        let slot = inner.sockets.remove(self.slot as usize);
+        drop(inner);
+        // The slot is gone already: there is nothing left for Drop to do but to let go of the ring.
+        let mut this = std::mem::ManuallyDrop::new(self);
+        // SAFETY: `this` is never used again, and never dropped; only its handle to the ring is.
+        unsafe { ptr::drop_in_place(&raw mut this.ring) };
+        Some(slot.fd)
     }
 
     /// Completes when everything queued was handed to the peer's side of the connection, or the connection is broken.
@@ -522,12 +551,23 @@ impl Inner {
         unsafe { self.push(entry) }
     }
 
+    /// Ends receiving for good.
+    fn recv_cancel(&mut self, index: u32) {
+        let slot = &mut self.sockets[index as usize];
+        slot.detaching = true;
+        if slot.recv == Recv::Armed {
+            slot.recv = Recv::Cancelled;
+            let tag = Tag { kind: Kind::Recv, generation: slot.generation, slot: index };
+            self.cancel(tag);
+        }
+    }
+
     /// Arms again the sockets that found no buffer, as many as there are free ones now.
     pub(super) fn sockets_unpark(&mut self) {
         for _ in 0..self.buffers.free() {
             let Some(index) = self.parked.pop() else { return };
             let Some(slot) = self.sockets.get_mut(index as usize) else { continue };
-            if slot.recv == Recv::Parked && !slot.closing {
+            if slot.recv == Recv::Parked && !slot.closing && !slot.detaching {
                 slot.recv = Recv::Off;
                 self.recv_arm(index);
             }
@@ -560,7 +600,7 @@ impl Inner {
             _ => slot.end = slot.end.or(Some(End::Broken(-result))),
         }
         let full = slot.received_bytes >= SOCKET_RECEIVED_MAX;
-        let wants = slot.end.is_none() && !full;
+        let wants = slot.end.is_none() && !full && !slot.detaching;
         let state = slot.recv;
         slot.wake(&mut self.woken);
         match state {

@@ -53,6 +53,11 @@ impl Settings {
         };
     }
 
+    /// All names and values.
+    pub fn iter(&self) -> impl Iterator<Item = (&[u8], &Value)> {
+        self.values.iter().map(|(name, value)| (name.as_ref(), value))
+    }
+
     /// Forgets one name: what a backend has after `RESET name`.
     pub fn forget(&mut self, name: &[u8]) {
         self.values.remove(name);

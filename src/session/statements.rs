@@ -13,7 +13,7 @@ use crate::wire::frontend::Parse;
 /// One text with its parameter types, classified.
 #[derive(Debug)]
 pub struct Statement {
-    /// Unique within the shard for this text and these types.
+    /// Unique within the process: backends that move between shards keep their statements' names.
     pub id: NonZeroU64,
     pub analysis: Analysis,
     /// The query, its zero and the parameter types, as in Parse.
@@ -35,9 +35,10 @@ impl Statement {
 }
 
 /// All statements of one shard by text. Two are the same exactly when all their bytes are.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct StatementCache {
     statements: FxHashSet<ByText>,
+    /// The number of the last statement: the shard's in the upper bits, counted in the lower.
     count: u64,
     /// How many to hold before looking for those nobody uses.
     sweep_at: usize,
@@ -48,6 +49,11 @@ pub struct StatementCache {
 struct ByText(Rc<Statement>);
 
 impl StatementCache {
+    /// An empty cache for the shard with this number.
+    pub fn new(shard: u16) -> StatementCache {
+        StatementCache { statements: FxHashSet::default(), count: u64::from(shard) << SHARD_SHIFT, sweep_at: 0 }
+    }
+
     /// The statement of this Parse: the one that is known, or a new one.
     pub fn intern(&mut self, parse: &Parse<'_>, dialect: Dialect) -> Rc<Statement> {
         // A text means the same in every dialect unless it has a backslash or bytes above ASCII; rather than look, the
@@ -107,6 +113,8 @@ impl PartialEq for ByText {
 
 impl Eq for ByText {}
 
+/// Where in a statement's number its shard's begins.
+const SHARD_SHIFT: u32 = 48;
 /// Statements below which it is not worth looking for unused ones.
 const SWEEP_MIN: usize = 1_024;
 
@@ -120,7 +128,7 @@ mod tests {
 
     #[test]
     fn the_same_text_and_types_are_one_statement_and_nothing_else_is() {
-        let mut cache = StatementCache::default();
+        let mut cache = StatementCache::new(0);
         let one = cache.intern(&parse(b"a\0select $1\0\0\0"), Dialect::default());
         let same = cache.intern(&parse(b"b\0select $1\0\0\0"), Dialect::default());
         let typed = cache.intern(&parse(b"a\0select $1\0\0\x01\0\0\0\x17"), Dialect::default());
@@ -133,7 +141,7 @@ mod tests {
 
     #[test]
     fn what_nobody_holds_is_forgotten() {
-        let mut cache = StatementCache::default();
+        let mut cache = StatementCache::new(0);
         let held = cache.intern(&parse(b"\0select 1\0\0\0"), Dialect::default());
         cache.intern(&parse(b"\0select 2\0\0\0"), Dialect::default());
         cache.sweep();

@@ -10,7 +10,7 @@ struct Client {
 }
 
 fn client() -> Client {
-    Client { session: Session::new(SharedSettings::default()), cache: StatementCache::default() }
+    Client { session: Session::new(SharedSettings::default()), cache: StatementCache::new(0) }
 }
 
 impl Client {

@@ -13,13 +13,15 @@
 //!
 //! * [`login`]: a client up to its first ReadyForQuery; [`relay`], [`upstream`], [`downstream`]: from there to its end;
 //! * [`console`]: what pgweir answers itself; [`cancel`]: cancel requests;
-//! * [`pools`], [`link`], [`cleanup`]: finding, opening, lending and cleaning backends;
+//! * [`pools`], [`link`], [`cleanup`], [`lending`]: finding, opening and cleaning backends, and lending them to other
+//!   shards;
 //! * [`seats`]: sessions as others see them; [`tickets`]: questions to other threads.
 
 mod cancel;
 mod cleanup;
 mod console;
 mod downstream;
+mod lending;
 mod link;
 mod login;
 mod pools;
@@ -175,7 +177,7 @@ impl Shard {
             policy: RefCell::new(policy),
             topology: RefCell::new(topology.clone()),
             pools: RefCell::default(),
-            statements: RefCell::default(),
+            statements: RefCell::new(StatementCache::new(id.0)),
             seats: Seats::default(),
             tickets: Rc::default(),
             logins: RefCell::default(),
@@ -298,8 +300,8 @@ async fn inbox(shard: Rc<Shard>) {
                 ToShard::Learned { user, keys } => {
                     shard.learned.borrow_mut().insert(user, keys);
                 }
-                ToShard::Wanted { pool, by } => shard.wanted(&pool, by),
-                ToShard::Credit { pool } => shard.credit(&pool),
+                ToShard::Wanted { pool, by, held } => shard.wanted(&pool, by, held),
+                ToShard::Lent { pool, lent } => shard.borrowed(&pool, *lent),
                 ToShard::Drain => shard.drain(),
                 ToShard::Stop => shard.ring.stop(),
             }

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use crate::backend::LoginError;
 use crate::config::{Balance, PoolMode};
 use crate::counters::Budget;
-use crate::door::{PoolKey, PoolSnapshot, ShardId, ToControl, ToShard};
+use crate::door::{PoolKey, PoolSnapshot, ToControl};
 use crate::limits::CONNECTS_MAX;
 use crate::pool::{Checkin, Pool};
 use crate::ring::{End, Socket};
@@ -23,6 +23,7 @@ use crate::wire::backend::{ErrorFields, Report};
 
 use super::link::{Link, OpenError};
 use super::seats::Seat;
+use super::lending::Lending;
 use super::{Shard, cleanup};
 
 /// One pool of this shard.
@@ -33,11 +34,9 @@ pub(super) struct Slot {
     pub size: Cell<u32>,
     pub pool: RefCell<Pool<Link, Rc<Waiter>>>,
     /// Its place in the table of budgets.
-    hash: u64,
-    /// Whether we told the others that clients wait here and the budget is spent.
-    starving: Cell<bool>,
-    /// A shard to which the next free backend's credit was promised.
-    promised: Cell<Option<ShardId>>,
+    pub hash: u64,
+    /// What is lent to and borrowed from other shards.
+    pub lending: Lending,
     /// Until when no backend is opened, after a failure.
     pause_until: Cell<Option<Instant>>,
 }
@@ -224,8 +223,7 @@ impl Shard {
             size: Cell::new(policy.config.size_for(database, user)),
             pool: RefCell::default(),
             hash: hasher.finish().max(1),
-            starving: Cell::default(),
-            promised: Cell::default(),
+            lending: Lending::default(),
             pause_until: Cell::default(),
         });
         self.pools.borrow_mut().insert(key, slot.clone());
@@ -286,7 +284,7 @@ impl Shard {
             slot.pool.borrow_mut().discard();
             return self.retire(&slot, link);
         }
-        if let Some(needy) = slot.promised.take() {
+        if let Some(needy) = self.lends_to(&slot) {
             slot.pool.borrow_mut().discard();
             return self.lend(&slot, link, needy);
         }
@@ -335,7 +333,7 @@ impl Shard {
         self.replenish(slot);
     }
 
-    fn settle(
+    pub(super) fn settle(
         self: &Rc<Self>,
         slot: &Rc<Slot>,
         place: impl FnOnce(&mut Pool<Link, Rc<Waiter>>, Instant) -> Checkin<Link, Rc<Waiter>>,
@@ -349,12 +347,8 @@ impl Shard {
                 if let Some(waker) = &*self.idle_waker.borrow() {
                     slot.pool.borrow().newest_idle(|link| link.socket.watch(waker));
                 }
-                if self.budget(slot).is_some_and(Budget::starving) {
-                    self.lend_idle(slot, None);
-                }
             }
         }
-        self.fed(slot);
     }
 
     fn grant(&self, waiter: &Waiter, grant: Grant) {
@@ -371,7 +365,7 @@ impl Shard {
                 return;
             }
             if !self.take_credit(slot) {
-                return self.starve(slot);
+                return self.ask(slot);
             }
             slot.pool.borrow_mut().connect();
             let (shard, slot) = (self.clone(), slot.clone());
@@ -439,7 +433,6 @@ impl Shard {
         for waiter in waiters {
             self.grant(&waiter, grant());
         }
-        self.fed(slot);
     }
 
     /// Sends everybody who waits at a node that cannot be used to look for another one.
@@ -453,11 +446,11 @@ impl Shard {
         }
     }
 
-    fn budget(&self, slot: &Slot) -> Option<&Budget> {
+    pub(super) fn budget(&self, slot: &Slot) -> Option<&Budget> {
         self.shared.process.budget(slot.hash)
     }
 
-    fn take_credit(&self, slot: &Slot) -> bool {
+    pub(super) fn take_credit(&self, slot: &Slot) -> bool {
         match self.budget(slot) {
             Some(budget) => budget.take(slot.size.get()),
             // More pools than places: each shard keeps to its part.
@@ -470,97 +463,10 @@ impl Shard {
         }
     }
 
-    fn give_credit(&self, slot: &Slot) {
+    pub(super) fn give_credit(&self, slot: &Slot) {
         if let Some(budget) = self.budget(slot) {
             budget.give();
         }
-    }
-
-    /// Clients wait here and the budget is spent: asks the other shards for a credit, again and again while that lasts.
-    fn starve(self: &Rc<Self>, slot: &Rc<Slot>) {
-        if self.shared.shards.len() < 2 || slot.starving.replace(true) {
-            return;
-        }
-        if let Some(budget) = self.budget(slot) {
-            budget.starve(true);
-        }
-        let (shard, slot) = (self.clone(), slot.clone());
-        self.ring.spawn(async move {
-            while slot.starving.get() {
-                for (index, door) in shard.shared.shards.iter().enumerate() {
-                    if index != shard.id.index() {
-                        let _ = door.send(ToShard::Wanted { pool: (*slot.key).clone(), by: shard.id });
-                    }
-                }
-                shard.ring.sleep_until(Instant::now() + STARVE_AGAIN).await;
-                if slot.starving.get() && shard.take_credit(&slot) {
-                    shard.credit_came(&slot);
-                }
-            }
-        });
-    }
-
-    /// Nobody starves here any more, if so.
-    fn fed(&self, slot: &Slot) {
-        if slot.starving.get() && !slot.pool.borrow().wants_backend() {
-            slot.starving.set(false);
-            if let Some(budget) = self.budget(slot) {
-                budget.starve(false);
-            }
-        }
-    }
-
-    /// Another shard starves: it gets an idle backend's credit at once, else the next one that comes free.
-    pub(super) fn wanted(self: &Rc<Self>, pool: &PoolKey, by: ShardId) {
-        let slot = self.pools.borrow().get(pool).cloned();
-        if let Some(slot) = slot
-            && !self.lend_idle(&slot, Some(by))
-        {
-            let counts = slot.pool.borrow().counts();
-            if counts.leased + counts.resetting + counts.connecting > 0 {
-                slot.promised.set(Some(by));
-            }
-        }
-    }
-
-    /// Gives up an idle backend for another shard: for `by`, or for whoever takes the credit first.
-    fn lend_idle(self: &Rc<Self>, slot: &Rc<Slot>, by: Option<ShardId>) -> bool {
-        let idle = slot.pool.borrow_mut().take_idle();
-        let Some(link) = idle else { return false };
-        match by {
-            Some(by) => self.lend(slot, link, by),
-            None => {
-                self.close(link);
-                self.give_credit(slot);
-            }
-        }
-        true
-    }
-
-    /// Closes a backend and hands its credit to another shard.
-    fn lend(self: &Rc<Self>, slot: &Rc<Slot>, link: Link, by: ShardId) {
-        self.close(link);
-        let message = ToShard::Credit { pool: (*slot.key).clone() };
-        if self.shared.shards[by.index()].send(message).is_err() {
-            self.give_credit(slot);
-        }
-        self.replenish(slot);
-    }
-
-    /// A credit from another shard: opens a backend with it if somebody still waits.
-    pub(super) fn credit(self: &Rc<Self>, pool: &PoolKey) {
-        let slot = self.slot(pool.node, &pool.database, &pool.user);
-        self.credit_came(&slot);
-    }
-
-    fn credit_came(self: &Rc<Self>, slot: &Rc<Slot>) {
-        // The credit is ours; `replenish` takes it again from the budget when it is still needed.
-        self.give_credit(slot);
-        slot.starving.set(false);
-        if let Some(budget) = self.budget(slot) {
-            budget.starve(false);
-        }
-        self.replenish(slot);
     }
 
     /// Tells control that a node may be gone, and keeps away from it for a moment.
@@ -587,7 +493,6 @@ impl Shard {
             }
             self.replenish(&slot);
             if slot.pool.borrow().is_empty() {
-                self.fed(&slot);
                 self.pools.borrow_mut().remove(&slot.key);
             }
         }
@@ -643,7 +548,6 @@ impl Drop for Place {
         if let Some(Grant::Link(link)) = self.waiter.grant.borrow_mut().take() {
             shard.settle(slot, |pool, now| pool.checkin(*link, now));
         }
-        shard.fed(slot);
     }
 }
 
@@ -663,5 +567,3 @@ fn login_report(error: &LoginError, slot: &Slot) -> Report {
 const NODE_WAIT: Duration = Duration::from_millis(20);
 /// How long after a failed opening the next one is tried.
 const RETRY_PAUSE: Duration = Duration::from_millis(100);
-/// How often a shard repeats that it starves.
-const STARVE_AGAIN: Duration = Duration::from_millis(20);

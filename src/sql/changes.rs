@@ -16,13 +16,20 @@ pub enum Change<'a> {
     /// `SET [SESSION] name {TO|=} value`; replay as `SET name TO value`. The value is raw SQL, without the white space and
     /// comments around it. A plain string in it may hold backslashes that are ordinary characters, so replay it while
     /// `standard_conforming_strings` is on; where it was off, such a value is [`Change::Opaque`].
-    Set { name: Name<'a>, value: &'a [u8] },
+    Set {
+        name: Name<'a>,
+        value: &'a [u8],
+    },
     /// `RESET name`, `SET name TO DEFAULT`, `SET TIME ZONE LOCAL`, `SET NAMES`.
-    Reset { name: Name<'a> },
+    Reset {
+        name: Name<'a>,
+    },
     ResetAll,
     /// `SET TIME ZONE value`, which takes more than the setting `timezone` does (`INTERVAL '1' HOUR`, `-8`): replay it as it
     /// was said. It overrides an earlier `timezone`, and is overridden by a later one.
-    SetTimeZone { value: &'a [u8] },
+    SetTimeZone {
+        value: &'a [u8],
+    },
     DiscardAll,
     /// Something that replaying cannot carry: SET SESSION AUTHORIZATION, SET SEED, SET … FROM CURRENT, a name or value of
     /// which we cannot tell where it ends.
@@ -35,9 +42,15 @@ pub enum Change<'a> {
     Commit,
     /// ROLLBACK or ABORT.
     Rollback,
-    Savepoint { name: Name<'a> },
-    Release { name: Name<'a> },
-    RollbackTo { name: Name<'a> },
+    Savepoint {
+        name: Name<'a>,
+    },
+    Release {
+        name: Name<'a>,
+    },
+    RollbackTo {
+        name: Name<'a>,
+    },
 }
 
 /// The changes that `text` makes if all of it succeeds, in order. Slower than [`classify`](super::classify()), and it
@@ -231,7 +244,9 @@ impl<'a> Changes<'a> {
                 }
                 let value = self.value();
                 match value.first {
-                    Keyword::Local | Keyword::Default => Some(Change::Reset { name: Name::setting(b"timezone") }),
+                    Keyword::Local | Keyword::Default => {
+                        Some(Change::Reset { name: Name::setting(b"timezone") })
+                    }
                     _ if value.doubtful => Some(Change::Opaque),
                     _ => Some(Change::SetTimeZone { value: value.bytes? }),
                 }
@@ -332,7 +347,9 @@ impl<'a> Changes<'a> {
             }
             let part = self.lexer.next();
             name = match (name, self.setting_part(part)) {
-                (Some(name), Some(part)) => Some(Name(Cow::Owned([name.as_bytes(), b".", part.as_bytes()].concat()))),
+                (Some(name), Some(part)) => {
+                    Some(Name(Cow::Owned([name.as_bytes(), b".", part.as_bytes()].concat())))
+                }
                 _ => None,
             };
             if part.ends_statement() {
@@ -394,7 +411,9 @@ impl<'a> Changes<'a> {
         while !token.ends_statement() {
             last = Some(token);
             let bytes = self.lexer.bytes(token);
-            doubtful |= token.kind == Kind::EscapeString && matches!(bytes[0], b'\'' | b'n' | b'N') && bytes.contains(&b'\\');
+            doubtful |= token.kind == Kind::EscapeString
+                && matches!(bytes[0], b'\'' | b'n' | b'N')
+                && bytes.contains(&b'\\');
             token = self.lexer.next();
         }
         let bytes = last.map(|last| self.lexer.between(first, last));
@@ -509,7 +528,8 @@ fn unquoted(bytes: &[u8]) -> Cow<'_, [u8]> {
 }
 
 /// Settings that are the current transaction's, however they are set.
-const OF_TRANSACTION: &[&[u8]] = &[b"transaction_isolation", b"transaction_read_only", b"transaction_deferrable"];
+const OF_TRANSACTION: &[&[u8]] =
+    &[b"transaction_isolation", b"transaction_read_only", b"transaction_deferrable"];
 
 const ISOLATION: &[u8] = b"default_transaction_isolation";
 const READ_ONLY: &[u8] = b"default_transaction_read_only";

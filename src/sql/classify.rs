@@ -198,7 +198,9 @@ fn set(scan: &mut Scan) -> Intent {
     while !token.ends_statement() {
         let keyword = token.keyword();
         match (before, keyword) {
-            (Keyword::Transaction, Keyword::Snapshot) | (Keyword::Read, Keyword::Write) | (_, Keyword::Serializable)
+            (Keyword::Transaction, Keyword::Snapshot)
+            | (Keyword::Read, Keyword::Write)
+            | (_, Keyword::Serializable)
                 if local =>
             {
                 intent = Intent::Write;

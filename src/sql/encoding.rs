@@ -23,12 +23,23 @@ const LONGEST: usize = "shiftjis2004".len();
 
 /// Each encoding and its aliases, in the spelling that is left after folding (`src/common/encnames.c` of PostgreSQL).
 const UNSAFE: &[&str] = &[
-    "big5", "win950", "windows950", //
-    "gbk", "win936", "windows936", //
-    "gb18030", "johab", //
-    "sjis", "mskanji", "shiftjis", "win932", "windows932", //
+    "big5",
+    "win950",
+    "windows950", //
+    "gbk",
+    "win936",
+    "windows936", //
+    "gb18030",
+    "johab", //
+    "sjis",
+    "mskanji",
+    "shiftjis",
+    "win932",
+    "windows932",   //
     "shiftjis2004", //
-    "uhc", "win949", "windows949",
+    "uhc",
+    "win949",
+    "windows949",
 ];
 
 #[cfg(test)]
@@ -37,7 +48,17 @@ mod tests {
 
     #[test]
     fn client_only_encodings_are_unsafe_in_any_spelling() {
-        for name in ["SJIS", "Shift_JIS", "shift-jis-2004", "SHIFT_JIS_2004", "Big5", "GBK", "UHC", "JOHAB", "GB18030"] {
+        for name in [
+            "SJIS",
+            "Shift_JIS",
+            "shift-jis-2004",
+            "SHIFT_JIS_2004",
+            "Big5",
+            "GBK",
+            "UHC",
+            "JOHAB",
+            "GB18030",
+        ] {
             assert!(!ascii_safe(name.as_bytes()), "{name}");
         }
         for name in ["WIN932", "Windows-950", "win936", "WIN949", "mskanji"] {
@@ -47,7 +68,18 @@ mod tests {
 
     #[test]
     fn server_encodings_are_safe() {
-        for name in ["UTF8", "utf-8", "Unicode", "SQL_ASCII", "LATIN1", "EUC_JP", "EUC_JIS_2004", "WIN1252", "KOI8R", ""] {
+        for name in [
+            "UTF8",
+            "utf-8",
+            "Unicode",
+            "SQL_ASCII",
+            "LATIN1",
+            "EUC_JP",
+            "EUC_JIS_2004",
+            "WIN1252",
+            "KOI8R",
+            "",
+        ] {
             assert!(ascii_safe(name.as_bytes()), "{name}");
         }
         assert!(ascii_safe(b"an encoding with a name that is longer than any we know"));

@@ -41,7 +41,9 @@ pub(super) fn word(name: &[u8]) -> Word {
             return Word::PLAIN;
         }
         let entry = &ENTRIES[index as usize];
-        if entry.key.equals(key) && (name.len() <= WHOLE || entry.spelling.as_bytes().eq_ignore_ascii_case(name)) {
+        if entry.key.equals(key)
+            && (name.len() <= WHOLE || entry.spelling.as_bytes().eq_ignore_ascii_case(name))
+        {
             return entry.word;
         }
         slot = (slot + 1) % SLOTS.len();
@@ -447,7 +449,18 @@ mod tests {
 
     #[test]
     fn other_names_are_plain() {
-        for name in ["", "a", "ab", "abc", "accounts", "selec", "selects", "from_", "current_timestamps", "\u{e9}t\u{e9}"] {
+        for name in [
+            "",
+            "a",
+            "ab",
+            "abc",
+            "accounts",
+            "selec",
+            "selects",
+            "from_",
+            "current_timestamps",
+            "\u{e9}t\u{e9}",
+        ] {
             assert_eq!(word(name.as_bytes()), Word::PLAIN, "{name}");
         }
     }

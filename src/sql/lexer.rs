@@ -16,6 +16,8 @@ pub(super) struct Lexer<'a> {
     /// Up to the first NUL, where the server stops reading too.
     text: &'a [u8],
     at: usize,
+    /// Up to where all is known to be signs that stand for themselves.
+    signs: usize,
     dialect: Dialect,
     /// Whether the text ended inside a string, a quoted name or a comment.
     pub unfinished: bool,
@@ -123,6 +125,7 @@ impl<'a> Lexer<'a> {
         Lexer {
             text: &text[..len.min(LEN_MAX)],
             at: 0,
+            signs: 0,
             dialect,
             unfinished: len > LEN_MAX,
             doubtful_name: false,
@@ -472,6 +475,9 @@ impl<'a> Lexer<'a> {
     /// follows, as in `a=-1`, unless the run has a character that no operator of standard SQL has (manual, 4.1.3).
     fn operator(&mut self, first: u8) -> Kind {
         let start = self.at - 1;
+        if start < self.signs {
+            return Kind::Operator;
+        }
         let mut usual = is_usual(first);
         while let Some(byte) = self.ahead(0) {
             if !matches!(CLASS[byte as usize], Class::Operator) {
@@ -484,6 +490,7 @@ impl<'a> Lexer<'a> {
             self.at += 1;
         }
         if usual {
+            self.signs = self.at;
             while self.at > start + 1 && matches!(self.text[self.at - 1], b'+' | b'-') {
                 self.at -= 1;
             }
@@ -536,8 +543,8 @@ static CLASS: [Class; 256] = {
             b']' => Class::Single(Kind::CloseBracket),
             b',' => Class::Single(Kind::Comma),
             b';' => Class::Single(Kind::Semicolon),
-            b'~' | b'!' | b'@' | b'#' | b'^' | b'&' | b'|' | b'`' | b'?' | b'+' | b'-' | b'*' | b'/' | b'%' | b'<' | b'>'
-            | b'=' => Class::Operator,
+            b'~' | b'!' | b'@' | b'#' | b'^' | b'&' | b'|' | b'`' | b'?' | b'+' | b'-' | b'*' | b'/'
+            | b'%' | b'<' | b'>' | b'=' => Class::Operator,
             _ => Class::Other,
         };
         byte += 1;

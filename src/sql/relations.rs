@@ -11,7 +11,8 @@ pub(super) fn describes_one_node(name: &[u8]) -> bool {
         return false;
     }
     let rest = &name[3..];
-    PREFIXES.iter().any(|prefix| starts_with(rest, prefix)) || VIEWS.iter().any(|view| rest.eq_ignore_ascii_case(view))
+    PREFIXES.iter().any(|prefix| starts_with(rest, prefix))
+        || VIEWS.iter().any(|view| rest.eq_ignore_ascii_case(view))
 }
 
 /// Whether `name` is a schema of temporary objects: `pg_temp`, which stands for this backend's own, or `pg_temp_7`.
@@ -34,7 +35,8 @@ const TEMPORARY: &[u8] = b"pg_temp";
 
 /// Families of views: activity and statistics, which every node counts for itself. Not `pg_stats` and `pg_statistic`,
 /// which are about columns and come with the catalogs. `pg_buffercache` is an extension's, and about this node's memory.
-const PREFIXES: &[&[u8]] = &[b"stat_", b"statio_", b"buffercache", b"shmem_", b"replication_", b"prepared_", b"wal"];
+const PREFIXES: &[&[u8]] =
+    &[b"stat_", b"statio_", b"buffercache", b"shmem_", b"replication_", b"prepared_", b"wal"];
 
 const VIEWS: &[&[u8]] = &[
     // the backend's session, its settings and its memory
@@ -81,7 +83,17 @@ mod tests {
 
     #[test]
     fn catalogs_are_replicated() {
-        for name in ["pg_class", "pg_stats", "pg_stats_ext", "pg_statistic", "pg_sequence", "pg_roles", "pg_", "pg", "stat_x"] {
+        for name in [
+            "pg_class",
+            "pg_stats",
+            "pg_stats_ext",
+            "pg_statistic",
+            "pg_sequence",
+            "pg_roles",
+            "pg_",
+            "pg",
+            "stat_x",
+        ] {
             assert!(!describes_one_node(name.as_bytes()), "{name}");
         }
     }

@@ -125,14 +125,17 @@ impl<'a> Scan<'a> {
             // FOR UPDATE has been caught above.
             Keyword::No | Keyword::Share | Keyword::Key if before == Keyword::For => self.harmless = false,
             Keyword::Temp | Keyword::Temporary => {
-                let makes = [Keyword::Create, Keyword::Replace, Keyword::Into, Keyword::Local, Keyword::Global];
+                let makes =
+                    [Keyword::Create, Keyword::Replace, Keyword::Into, Keyword::Local, Keyword::Global];
                 if makes.contains(&before) {
                     self.effects |= Effects::TEMPORARY;
                 }
             }
             Keyword::Execute if before == Keyword::As => self.effects |= Effects::EXECUTE,
             // A sequence's own columns: on a replica they may be ahead of the primary's.
-            Keyword::LastValue | Keyword::IsCalled if self.lexer.peek().kind != Kind::Open => self.harmless = false,
+            Keyword::LastValue | Keyword::IsCalled if self.lexer.peek().kind != Kind::Open => {
+                self.harmless = false
+            }
             _ => {}
         }
     }
@@ -370,7 +373,9 @@ fn is_pair(first: Keyword, second: Keyword) -> bool {
         ),
         Keyword::Materialized => first == Keyword::Not,
         Keyword::Sets => first == Keyword::Grouping,
-        Keyword::Varying => matches!(first, Keyword::Bit | Keyword::Char | Keyword::Character | Keyword::Nchar),
+        Keyword::Varying => {
+            matches!(first, Keyword::Bit | Keyword::Char | Keyword::Character | Keyword::Nchar)
+        }
         Keyword::Zone => first == Keyword::Time,
         // Whatever they introduce: a table expression, an alias, a sampling method.
         _ => matches!(first, Keyword::With | Keyword::Recursive | Keyword::Ordinality | Keyword::Tablesample),

@@ -39,7 +39,9 @@ impl Bounds {
                 self.routine |= matches!(before, Keyword::Create | Keyword::Replace);
             }
             Keyword::Atomic if self.routine && self.open == 0 && before == Keyword::Begin => self.open = 1,
-            Keyword::Case if self.open > 0 && before != Keyword::As => self.open = self.open.saturating_add(1),
+            Keyword::Case if self.open > 0 && before != Keyword::As => {
+                self.open = self.open.saturating_add(1)
+            }
             Keyword::End if self.open > 0 && before != Keyword::As => self.open -= 1,
             _ => {}
         }

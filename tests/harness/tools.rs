@@ -19,12 +19,7 @@ pub struct Background {
 impl Background {
     /// Starts any program.
     #[track_caller]
-    pub fn start(
-        program: &Path,
-        arguments: &[&str],
-        environment: &[(&str, &str)],
-        input: &str,
-    ) -> Self {
+    pub fn start(program: &Path, arguments: &[&str], environment: &[(&str, &str)], input: &str) -> Self {
         let name = format!("{} {}", program.display(), arguments.join(" "));
         let mut child = Command::new(program)
             .args(arguments)

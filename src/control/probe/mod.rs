@@ -147,7 +147,7 @@ impl Probe {
                     let user = self.control.monitor().user;
                     tracing::warn!(
                         "node {} does not tell user \"{user}\" everything ({error}), so pgweir does not know {}: \
-                         GRANT pg_monitor TO \"{user}\"",
+                         GRANT EXECUTE ON it TO \"{user}\"",
                         self.id,
                         less.lost()
                     );

@@ -160,9 +160,8 @@ fn comment_end(bytes: &[u8], start: usize) -> Option<usize> {
 fn string_end(bytes: &[u8], start: usize, escapes: bool) -> Option<usize> {
     let mut at = start;
     while at < bytes.len() {
-        if escapes && bytes[at] == b'\\' {
-            at += 2;
-        } else if starts(bytes, at, "''") {
+        let escape = escapes && bytes[at] == b'\\';
+        if escape || starts(bytes, at, "''") {
             at += 2;
         } else if bytes[at] == b'\'' {
             match continuation(bytes, at + 1) {

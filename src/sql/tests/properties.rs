@@ -116,7 +116,9 @@ fn case_text() -> impl Strategy<Value = Vec<u8>> {
 
 /// What may stand between two tokens.
 fn filler() -> impl Strategy<Value = String> {
-    let filler = select(&[" ", "\n", "\t\r\n", "/* x */", "/* ' \" $$ ; */", "/* /* */ select */", "-- ; '\n", "/***/"][..]);
+    let filler = select(
+        &[" ", "\n", "\t\r\n", "/* x */", "/* ' \" $$ ; */", "/* /* */ select */", "-- ; '\n", "/***/"][..],
+    );
     prop::collection::vec(filler, 1..3).prop_map(|parts| parts.concat())
 }
 
@@ -140,21 +142,39 @@ fn write() -> impl Strategy<Value = String> {
     let expression = select(&EXPRESSIONS[..]).prop_map(str::to_owned);
     let query = prop_oneof![
         modifying.clone().prop_map(|write| format!("WITH w AS ({write}) SELECT * FROM w")),
-        modifying.clone().prop_map(|write| format!("WITH a AS (SELECT 1), w (x, y) AS MATERIALIZED ({write}) TABLE w")),
+        modifying
+            .clone()
+            .prop_map(|write| format!("WITH a AS (SELECT 1), w (x, y) AS MATERIALIZED ({write}) TABLE w")),
         modifying.clone().prop_map(|write| format!("WITH RECURSIVE w AS ({write}) VALUES (1)")),
         modifying.clone().prop_map(|write| format!("WITH w AS (WITH v AS (SELECT 1) {write}) SELECT 1")),
         expression.clone().prop_map(|call| format!("SELECT {call}")),
         expression.clone().prop_map(|call| format!("VALUES (1, {call})")),
-        expression.clone().prop_map(|call| format!("SELECT a FROM t x (a) WHERE b IN (1, {call}) ORDER BY 1")),
+        expression
+            .clone()
+            .prop_map(|call| format!("SELECT a FROM t x (a) WHERE b IN (1, {call}) ORDER BY 1")),
         expression.clone().prop_map(|call| format!("SELECT DISTINCT ON (a) {call} FROM t")),
-        expression.clone().prop_map(|call| format!("SELECT DISTINCT ON (a, (b)) (c) FROM t, LATERAL (SELECT {call}) x (y)")),
-        expression.clone().prop_map(|call| format!("SELECT CASE WHEN a THEN {call} ELSE sum(b) OVER (PARTITION BY c) END")),
-        expression.clone().prop_map(|call| format!("SELECT a[{call}]::numeric(3, 2), (b).c FROM t ORDER BY 1 LIMIT {call}")),
-        expression.clone().prop_map(|call| format!("WITH a (b) AS (SELECT 1), c (d) AS (SELECT {call}) SELECT 1")),
+        expression.clone().prop_map(|call| format!(
+            "SELECT DISTINCT ON (a, (b)) (c) FROM t, LATERAL (SELECT {call}) x (y)"
+        )),
+        expression
+            .clone()
+            .prop_map(|call| format!("SELECT CASE WHEN a THEN {call} ELSE sum(b) OVER (PARTITION BY c) END")),
+        expression.clone().prop_map(|call| format!(
+            "SELECT a[{call}]::numeric(3, 2), (b).c FROM t ORDER BY 1 LIMIT {call}"
+        )),
+        expression
+            .clone()
+            .prop_map(|call| format!("WITH a (b) AS (SELECT 1), c (d) AS (SELECT {call}) SELECT 1")),
         expression.clone().prop_map(|call| format!("SELECT count(*) FILTER (WHERE {call} IS NULL) FROM t")),
-        expression.clone().prop_map(|call| format!("SELECT 'a' LIKE 'b' ESCAPE {call}, x AT TIME ZONE {call}")),
-        expression.clone().prop_map(|call| format!("SELECT json_object(KEY 'a' VALUE {call}), date '2020-01-01' - {call}")),
-        expression.prop_map(|call| format!("SELECT * FROM a JOIN b USING (c) WHERE NOT {call} = -{call} GROUP BY (1)")),
+        expression
+            .clone()
+            .prop_map(|call| format!("SELECT 'a' LIKE 'b' ESCAPE {call}, x AT TIME ZONE {call}")),
+        expression
+            .clone()
+            .prop_map(|call| format!("SELECT json_object(KEY 'a' VALUE {call}), date '2020-01-01' - {call}")),
+        expression.prop_map(|call| format!(
+            "SELECT * FROM a JOIN b USING (c) WHERE NOT {call} = -{call} GROUP BY (1)"
+        )),
         select(&LOCKING[..]).prop_map(str::to_owned),
     ];
     let wrapped = query.prop_recursive(3, 8, 1, |inner| {
@@ -163,7 +183,9 @@ fn write() -> impl Strategy<Value = String> {
             inner.clone().prop_map(|query| format!("SELECT * FROM ({query}) AS q (a, b)")),
             inner.clone().prop_map(|query| format!("SELECT 1 UNION ALL ({query})")),
             inner.clone().prop_map(|query| format!("SELECT EXISTS ({query}), abs(1)")),
-            inner.prop_map(|query| format!("WITH outer_one AS NOT MATERIALIZED ({query}) SELECT ARRAY (SELECT 1)")),
+            inner.prop_map(|query| format!(
+                "WITH outer_one AS NOT MATERIALIZED ({query}) SELECT ARRAY (SELECT 1)"
+            )),
         ]
     });
     let statement = prop_oneof![wrapped, modifying, select(&STATEMENTS[..]).prop_map(str::to_owned)];
@@ -234,11 +256,109 @@ const STATEMENTS: [&str; 12] = [
 ];
 
 const NASTY: &[&[u8]] = &[
-    b"'", b"'", b"''", b"\\", b"\\'", b"\\\\", b"E'", b"e'", b"N'", b"n'", b"b'", b"X'", b"U&'", b"u&'", b"U&\"", b"u&", b"\"",
-    b"\"\"", b"$$", b"$$", b"$a$", b"$a$", b"$a", b"$", b"$1", b"$1$", b"a$b$", b"--", b"--\n", b"/*", b"/*", b"*/", b"/*/", b"/", b"*",
-    b"**", b"-", b"\n", b"\r", b" ", b" ", b"\t", b"\x0b", b";", b"(", b")", b"[", b"]", b"{", b",", b":", b"::", b":=", b".", b"..", b"=",
-    b"<", b"@", b"~-", b"0", b"1", b"12", b"0x", b"0x1F", b"0b", b"0o7", b"_", b"_1", b"1e", b"1e5", b"e+1", b".5", b"a", b"E", b"U", b"abs(",
-    b"select ", b"SELECT", b"into", b" set ", b"begin", b"end", b"atomic ", b"create function ", b"case ", b"to ", b"as ", b"with ", b"copy ",
-    b"explain ", b" local ", b" session ", b" time zone ", b"reset ", b"prepare transaction ", b"rollback to ", b"commit and chain", b"\xc3\xa9",
-    b"\xff", b"\x83\\", b"\x01", b"\0",
+    b"'",
+    b"'",
+    b"''",
+    b"\\",
+    b"\\'",
+    b"\\\\",
+    b"E'",
+    b"e'",
+    b"N'",
+    b"n'",
+    b"b'",
+    b"X'",
+    b"U&'",
+    b"u&'",
+    b"U&\"",
+    b"u&",
+    b"\"",
+    b"\"\"",
+    b"$$",
+    b"$$",
+    b"$a$",
+    b"$a$",
+    b"$a",
+    b"$",
+    b"$1",
+    b"$1$",
+    b"a$b$",
+    b"--",
+    b"--\n",
+    b"/*",
+    b"/*",
+    b"*/",
+    b"/*/",
+    b"/",
+    b"*",
+    b"**",
+    b"-",
+    b"\n",
+    b"\r",
+    b" ",
+    b" ",
+    b"\t",
+    b"\x0b",
+    b";",
+    b"(",
+    b")",
+    b"[",
+    b"]",
+    b"{",
+    b",",
+    b":",
+    b"::",
+    b":=",
+    b".",
+    b"..",
+    b"=",
+    b"<",
+    b"@",
+    b"~-",
+    b"+",
+    b"+-+",
+    b"=-",
+    b"0",
+    b"1",
+    b"12",
+    b"0x",
+    b"0x1F",
+    b"0b",
+    b"0o7",
+    b"_",
+    b"_1",
+    b"1e",
+    b"1e5",
+    b"e+1",
+    b".5",
+    b"a",
+    b"E",
+    b"U",
+    b"abs(",
+    b"select ",
+    b"SELECT",
+    b"into",
+    b" set ",
+    b"begin",
+    b"end",
+    b"atomic ",
+    b"create function ",
+    b"case ",
+    b"to ",
+    b"as ",
+    b"with ",
+    b"copy ",
+    b"explain ",
+    b" local ",
+    b" session ",
+    b" time zone ",
+    b"reset ",
+    b"prepare transaction ",
+    b"rollback to ",
+    b"commit and chain",
+    b"\xc3\xa9",
+    b"\xff",
+    b"\x83\\",
+    b"\x01",
+    b"\0",
 ];

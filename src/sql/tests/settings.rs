@@ -91,7 +91,19 @@ proptest! {
 }
 
 fn setting_name() -> impl Strategy<Value = &'static str> {
-    select(&["work_mem", "DateStyle", "\"DateStyle\"", "app.user_id", "\"user\".\"Id\"", "session.a", "local.b", "names.c", "role"][..])
+    select(
+        &[
+            "work_mem",
+            "DateStyle",
+            "\"DateStyle\"",
+            "app.user_id",
+            "\"user\".\"Id\"",
+            "session.a",
+            "local.b",
+            "names.c",
+            "role",
+        ][..],
+    )
 }
 
 fn style() -> impl Strategy<Value = &'static str> {
@@ -107,7 +119,20 @@ fn style() -> impl Strategy<Value = &'static str> {
 }
 
 fn value() -> impl Strategy<Value = &'static str> {
-    select(&["1", "'a'", "-1.5", "on", "'a', \"B\", c", "E'\\'\\n'", "U&'\\0041'", "'ISO, MDY'", "'it''s'", "'a' /* x */ , b"][..])
+    select(
+        &[
+            "1",
+            "'a'",
+            "-1.5",
+            "on",
+            "'a', \"B\", c",
+            "E'\\'\\n'",
+            "U&'\\0041'",
+            "'ISO, MDY'",
+            "'it''s'",
+            "'a' /* x */ , b",
+        ][..],
+    )
 }
 
 const CASES: &[(&str, &str)] = &[

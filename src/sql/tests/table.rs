@@ -24,7 +24,10 @@ fn statements_are_counted() {
         ("SELECT 1;;SELECT 2; -- SELECT 3;", 2),
         ("SELECT ';'; SELECT \";\" /* ; */; SELECT $$;$$", 3),
         ("CREATE RULE a AS ON INSERT TO b DO (SELECT 1; SELECT 2)", 1),
-        ("CREATE FUNCTION a() RETURNS int BEGIN ATOMIC SELECT 1; SELECT CASE WHEN b THEN 1 END; END; SELECT 1", 2),
+        (
+            "CREATE FUNCTION a() RETURNS int BEGIN ATOMIC SELECT 1; SELECT CASE WHEN b THEN 1 END; END; SELECT 1",
+            2,
+        ),
         ("CREATE FUNCTION a() RETURNS int BEGIN ATOMIC SELECT 1 AS end; SELECT b.end; END; SELECT 1", 2),
         ("CREATE PROCEDURE a() BEGIN ATOMIC SELECT 1; END", 1),
         ("SELECT begin, atomic; SELECT 1", 2),
@@ -58,8 +61,32 @@ fn characters_that_look_like_a_backslash() {
 /// One pass, whatever the text: the time for a long one must not grow faster than its length.
 #[test]
 fn long_texts_take_linear_time() {
-    for piece in ["(", "'a'", "'a'\n", "a(", "a,", ", a(b) AS (", "$a$", "$", "/*", "--", "\"", "E'\\", "1", "end ", "begin;", "explain (", "**/"] {
-        for text in [piece.repeat(200_000), format!("WITH a AS (SELECT 1) {}", piece.repeat(200_000)), format!("/*{}", piece.repeat(200_000))] {
+    for piece in [
+        "(",
+        "'a'",
+        "'a'\n",
+        "a(",
+        "a,",
+        ", a(b) AS (",
+        "$a$",
+        "$",
+        "/*",
+        "--",
+        "\"",
+        "E'\\",
+        "1",
+        "end ",
+        "begin;",
+        "explain (",
+        "**/",
+        "+",
+        "=-",
+    ] {
+        for text in [
+            piece.repeat(200_000),
+            format!("WITH a AS (SELECT 1) {}", piece.repeat(200_000)),
+            format!("/*{}", piece.repeat(200_000)),
+        ] {
             classify(text.as_bytes(), Dialect::default());
         }
     }
