@@ -45,6 +45,23 @@ pub enum Owed {
     OwnQuery,
 }
 
+/// An answer that is ours to give.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Saying {
+    Parsed,
+    Closed,
+}
+
+impl Saying {
+    /// The message.
+    pub fn reply(self) -> &'static [u8] {
+        match self {
+            Saying::Parsed => PARSE_COMPLETE,
+            Saying::Closed => CLOSE_COMPLETE,
+        }
+    }
+}
+
 /// Whose the reply is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
@@ -65,8 +82,9 @@ pub struct Failure {
     pub unclosed: SmallVec<[StatementId; 4]>,
     /// Whether the unnamed statement was to be parsed and was not.
     pub unnamed: bool,
-    /// How many Parses of the client did not happen.
+    /// How many Parses of the client did not happen, and how many Closes that we would have answered.
     pub parses: usize,
+    pub closes: usize,
 }
 
 /// See the module's text.
@@ -130,14 +148,14 @@ impl Ledger {
     }
 
     /// The next answer that is ours to give, if its turn has come. Ask again until `None`.
-    pub fn say(&mut self) -> Option<(&'static [u8], bool)> {
-        let (reply, parsed) = match self.owed.front()? {
-            Owed::SayParsed => (PARSE_COMPLETE, true),
-            Owed::SayClosed => (CLOSE_COMPLETE, false),
+    pub fn say(&mut self) -> Option<Saying> {
+        let saying = match self.owed.front()? {
+            Owed::SayParsed => Saying::Parsed,
+            Owed::SayClosed => Saying::Closed,
             _ => return None,
         };
         self.owed.pop_front();
-        Some((reply, parsed))
+        Some(saying)
     }
 
     /// A reply that settles nothing: a row, copy data.
@@ -225,6 +243,7 @@ impl Ledger {
                             failure.parses += 1;
                         }
                         Owed::ParseDuplicate | Owed::SayParsed => failure.parses += 1,
+                        Owed::SayClosed => failure.closes += 1,
                         Owed::OwnParse(statement) => failure.unprepared.push(statement),
                         Owed::OwnClose(statement) => failure.unclosed.push(statement),
                         Owed::OwnParseUnnamed => failure.unnamed = true,

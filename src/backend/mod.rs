@@ -15,7 +15,7 @@ pub mod prepared;
 use crate::wire::backend::{TransactionStatus, read_parameter_status};
 use crate::wire::{Violation, frontend};
 
-pub use self::ledger::{Ledger, Outcome, Owed};
+pub use self::ledger::{Ledger, Outcome, Owed, Saying};
 pub use self::login::{Login, LoginError};
 pub use self::parameters::Parameters;
 pub use self::prepared::{Prepared, StatementId};
@@ -51,8 +51,8 @@ pub enum Verdict {
     Parameter,
     /// The server says something that answers nothing: to the client who holds the backend, if any.
     Notice,
-    /// The client's request got an error; the number of its Parses that did not happen.
-    Failed { parses: usize },
+    /// The client's request got an error; how many of its Parses and Closes did not happen.
+    Failed { parses: usize, closes: usize },
     /// As `Failed`, for a message of our own: the error text is in the frame.
     OwnFailed,
     /// ReadyForQuery for the client.
@@ -66,7 +66,7 @@ pub enum Verdict {
     /// The server started or ended copying from the client: CopyInResponse or CopyBothResponse.
     CopyIn,
     /// The error belongs to a Parse we know to be a duplicate; it is reworded with the client's name.
-    Duplicate { parses: usize },
+    Duplicate { parses: usize, closes: usize },
 }
 
 impl Backend {
@@ -228,8 +228,8 @@ impl Backend {
         }
         Ok(match (failure.own, failure.duplicate) {
             (true, _) => Verdict::OwnFailed,
-            (false, true) => Verdict::Duplicate { parses: failure.parses },
-            (false, false) => Verdict::Failed { parses: failure.parses },
+            (false, true) => Verdict::Duplicate { parses: failure.parses, closes: failure.closes },
+            (false, false) => Verdict::Failed { parses: failure.parses, closes: failure.closes },
         })
     }
 

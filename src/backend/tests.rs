@@ -4,7 +4,7 @@ use std::num::NonZeroU64;
 
 use super::*;
 use crate::wire::Frame;
-use crate::wire::backend::{CLOSE_COMPLETE, PARSE_COMPLETE, Report, put_command_complete, put_ready};
+use crate::wire::backend::{Report, put_command_complete, put_ready};
 use crate::wire::Sqlstate;
 use proptest::prelude::*;
 
@@ -28,7 +28,7 @@ fn verdicts(backend: &mut Backend, bytes: &[u8]) -> String {
             Verdict::Skip => "s",
             Verdict::Parameter => "p",
             Verdict::Notice => "n",
-            Verdict::Failed { parses: 0 } => "E",
+            Verdict::Failed { parses: 0, .. } => "E",
             Verdict::Failed { .. } => "E!",
             Verdict::OwnFailed => "e",
             Verdict::Ready(_) => "Z",
@@ -45,11 +45,10 @@ fn verdicts(backend: &mut Backend, bytes: &[u8]) -> String {
 }
 
 fn say(backend: &mut Backend, seen: &mut String) {
-    while let Some((reply, _)) = backend.ledger.say() {
-        seen.push_str(match reply {
-            PARSE_COMPLETE => "(1)",
-            CLOSE_COMPLETE => "(3)",
-            _ => "(?)",
+    while let Some(saying) = backend.ledger.say() {
+        seen.push_str(match saying {
+            Saying::Parsed => "(1)",
+            Saying::Closed => "(3)",
         });
     }
 }

@@ -94,6 +94,13 @@ pub enum ToShard {
     Wanted { pool: PoolKey, by: ShardId, held: usize },
     /// A backend lent by another shard, with the credit it stands for.
     Lent { pool: PoolKey, lent: Box<Lent> },
+    /// What servers report to sessions of this database and user that start with these settings.
+    Greeting {
+        database: Box<str>,
+        user: Box<str>,
+        settings: Vec<(Vec<u8>, SettingText)>,
+        parameters: Vec<(Vec<u8>, Vec<u8>)>,
+    },
     /// Stop accepting; let transactions finish.
     Drain,
     /// End now.

@@ -12,8 +12,10 @@
 //!                           (gone)
 //! ```
 //!
-//! Receiving is one multishot operation. It is cancelled when [`SOCKET_RECEIVED_MAX`] bytes lie unread and armed again
-//! when half of them were taken, so a slow reader stops its peer through TCP. Sends are collected during a turn and
+//! Receiving is one multishot operation, as long as little comes at a time. One such operation can take every free buffer
+//! in a single pass, so when more than two buffers' worth came at once it is replaced by operations of one buffer each,
+//! until the stream is thin again. Nothing is armed while [`SOCKET_RECEIVED_MAX`] bytes lie unread, until half of them
+//! were taken: so a slow reader stops its peer through TCP, and holds a bounded number of bytes here. Sends are collected during a turn and
 //! leave in one operation at its end, straight from the buffers they were received in.
 
 use std::cell::Ref;
@@ -25,12 +27,13 @@ use std::path::PathBuf;
 use std::task::{Poll, Waker};
 use std::{io, mem, ptr};
 
+use io_uring::squeue::Flags;
 use io_uring::{cqueue, opcode, types};
 use slab::Slab;
 use smallvec::SmallVec;
 use socket2::{Domain, SockAddr, SockRef, Type};
 
-use crate::limits::{SOCKET_RECEIVED_MAX, SOCKET_UNSENT_MAX};
+use crate::limits::{RECV_BUFFER_SIZE, SOCKET_RECEIVED_MAX, SOCKET_UNSENT_MAX};
 
 use super::buffers::{self, BUFFER_GROUP, Chunk};
 use super::{Inner, Kind, Ring, Tag};
@@ -62,6 +65,8 @@ pub(super) struct SocketSlot {
     generation: u32,
     waker: Option<Waker>,
     recv: Recv,
+    /// Whether so much comes that each receive takes one buffer only.
+    bulk: bool,
     received: VecDeque<Chunk>,
     received_bytes: usize,
     end: Option<End>,
@@ -130,6 +135,7 @@ impl Socket {
             generation,
             waker: None,
             recv: Recv::Off,
+            bulk: false,
             received: VecDeque::new(),
             received_bytes: 0,
             end: None,
@@ -544,11 +550,16 @@ impl Inner {
         debug_assert!(slot.recv == Recv::Off);
         slot.recv = Recv::Armed;
         let tag = Tag { kind: Kind::Recv, generation: slot.generation, slot: index };
-        let entry = opcode::RecvMulti::new(types::Fd(slot.fd.as_raw_fd()), BUFFER_GROUP)
-            .build()
-            .user_data(tag.pack());
+        let fd = types::Fd(slot.fd.as_raw_fd());
+        let entry = match slot.bulk {
+            false => opcode::RecvMulti::new(fd, BUFFER_GROUP).build(),
+            true => opcode::Recv::new(fd, ptr::null_mut(), RECV_BUFFER_SIZE as u32)
+                .buf_group(BUFFER_GROUP)
+                .build()
+                .flags(Flags::BUFFER_SELECT),
+        };
         // SAFETY: the memory is the buffer group's, which outlives the ring.
-        unsafe { self.push(entry) }
+        unsafe { self.push(entry.user_data(tag.pack())) }
     }
 
     /// Ends receiving for good.
@@ -587,25 +598,33 @@ impl Inner {
         }
         match (result, chunk) {
             (1.., Some(chunk)) => {
+                if slot.bulk && chunk.len() < RECV_BUFFER_SIZE / 2 {
+                    slot.bulk = false;
+                }
                 slot.received_bytes += chunk.len();
                 slot.received.push_back(if low { chunk.to_heap() } else { chunk });
             }
             (0, _) => slot.end = slot.end.or(Some(End::Eof)),
             _ if result == -libc::ENOBUFS => {
-                slot.recv = Recv::Parked;
-                self.parked.push(tag.slot);
+                // A socket that has enough is armed again when some of it was taken; the others when buffers come back.
+                if slot.received_bytes < SOCKET_RECEIVED_MAX && !slot.detaching {
+                    slot.recv = Recv::Parked;
+                    self.parked.push(tag.slot);
+                }
                 return;
             }
             _ if result == -libc::ECANCELED => {}
             _ => slot.end = slot.end.or(Some(End::Broken(-result))),
         }
         let full = slot.received_bytes >= SOCKET_RECEIVED_MAX;
+        let bulk = !slot.bulk && slot.received_bytes >= 2 * RECV_BUFFER_SIZE;
+        slot.bulk |= bulk;
         let wants = slot.end.is_none() && !full && !slot.detaching;
         let state = slot.recv;
         slot.wake(&mut self.woken);
         match state {
             Recv::Off if wants => self.recv_arm(tag.slot),
-            Recv::Armed if full => {
+            Recv::Armed if full || bulk => {
                 self.sockets[tag.slot as usize].recv = Recv::Cancelled;
                 self.cancel(tag);
             }

@@ -26,7 +26,7 @@ use crate::wire::{Sqlstate, Violation};
 
 pub use self::pins::Pins;
 pub use self::settings::{Changes, Settings, SharedSettings};
-pub use self::statements::{Statement, StatementCache};
+pub use self::statements::{Statement, StatementCache, StatementCount};
 
 /// What a frame needs to be served, from least to most.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -120,8 +120,8 @@ pub struct Plan {
 /// A Parse on its way.
 struct Parsing {
     name: Box<[u8]>,
-    /// Whether it made the statement of that name.
-    made: bool,
+    /// The statement it makes, unless the name is taken.
+    makes: Option<Rc<Statement>>,
 }
 
 /// See the module's text.
@@ -138,6 +138,8 @@ pub struct Session {
     unnamed: Option<Rc<Statement>>,
     /// Names of statements whose Parse was not answered yet, in order.
     parsing: VecDeque<Parsing>,
+    /// Statements whose Close was not answered yet, in order.
+    closing: VecDeque<(Box<[u8]>, Rc<Statement>)>,
     settings: SharedSettings,
     startup_settings: SharedSettings,
     changes: Changes,
@@ -162,6 +164,7 @@ impl Session {
             statements: FxHashMap::default(),
             unnamed: None,
             parsing: VecDeque::new(),
+            closing: VecDeque::new(),
             settings: settings.clone(),
             startup_settings: settings,
             changes: Changes::default(),
@@ -259,7 +262,9 @@ impl Session {
                 }
             }
             b'C' => match Target::read(body)? {
-                Target::Statement(name) if self.statements.remove(name).is_some() => {
+                Target::Statement(name) if self.statements.contains_key(name) => {
+                    let closed = self.statements.remove(name);
+                    self.closing.extend(closed.map(|statement| (name.into(), statement)));
                     plan(Order::CloseStatement, Want::Nothing)
                 }
                 Target::Statement(b"") => {
@@ -278,15 +283,22 @@ impl Session {
         }
     }
 
-    /// The statement a Parse made a moment ago did not come to be, for the `count` oldest Parses not answered yet.
-    pub fn parses_failed(&mut self, count: usize) {
-        for _ in 0..count {
-            if let Some(parsing) = self.parsing.pop_front()
-                && parsing.made
-            {
-                self.statements.remove(&parsing.name);
+    /// The oldest Parses and Closes that were not answered yet did not happen, so many of each.
+    pub fn did_not_happen(&mut self, parses: usize, closes: usize) {
+        for _ in 0..parses {
+            if let Some(Parsing { name, makes: Some(_) }) = self.parsing.pop_front() {
+                self.statements.remove(&name);
             }
         }
+        let closes = closes.min(self.closing.len());
+        for (name, statement) in self.closing.drain(..closes).rev() {
+            self.statements.insert(name, statement);
+        }
+    }
+
+    /// The oldest Close that was not answered yet was answered.
+    pub fn closed(&mut self) {
+        self.closing.pop_front();
     }
 
     /// The name of the oldest Parse not answered yet.
@@ -296,7 +308,7 @@ impl Session {
 
     /// What was sent since the last ReadyForQuery is refused as a whole: nothing of it happened.
     pub fn refused(&mut self) {
-        self.parses_failed(self.parsing.len());
+        self.did_not_happen(self.parsing.len(), self.closing.len());
         self.changes.confirm(true);
         self.discard_all = false;
         self.own_writes = false;
@@ -312,7 +324,9 @@ impl Session {
 
     /// The oldest Parse not answered yet was answered.
     pub fn parsed(&mut self) {
-        self.parsing.pop_front();
+        if let Some(Parsing { makes: Some(statement), .. }) = self.parsing.pop_front() {
+            statement.accepted();
+        }
     }
 
     /// The server completed something, with this tag. Worth calling while [`watches_tags`](Self::watches_tags).
@@ -357,7 +371,7 @@ impl Session {
         self.discard_all = false;
         self.failed = false;
         self.rolled_back = false;
-        self.parses_failed(self.parsing.len());
+        self.did_not_happen(self.parsing.len(), self.closing.len());
     }
 
     /// All prepared statements were deallocated.
@@ -391,13 +405,13 @@ impl Session {
             if let Some(report) = self.refusal(&statement.analysis) {
                 return Ok(Plan { order: Order::Refuse(Box::new(report)), want: Want::Nothing });
             }
-            self.parsing.push_back(Parsing { name: Box::default(), made: false });
+            self.parsing.push_back(Parsing { name: Box::default(), makes: None });
             let want = want_of(statement.analysis.intent);
             return Ok(Plan { order: Order::ParseAsIs(Some(statement)), want });
         }
         if let Some(taken) = self.statements.get(parse.name) {
             let order = Order::ParseDuplicate(taken.clone());
-            self.parsing.push_back(Parsing { name: parse.name.into(), made: false });
+            self.parsing.push_back(Parsing { name: parse.name.into(), makes: None });
             return Ok(Plan { order, want: Want::Any });
         }
         let statement = cache.intern(&parse, self.dialect);
@@ -416,8 +430,13 @@ impl Session {
         if self.answers(&statement.analysis) {
             return Ok(Plan { order: Order::ConsoleParse, want: Want::Nothing });
         }
-        self.parsing.push_back(Parsing { name: parse.name.into(), made: true });
-        let want = want_of(statement.analysis.intent);
+        self.parsing.push_back(Parsing { name: parse.name.into(), makes: Some(statement.clone()) });
+        // What a server has accepted for this database and user before needs none to be prepared again: a client that
+        // prepares outside a transaction does not have to wait for one that is in one.
+        let want = match statement.is_accepted() {
+            true => Want::Nothing,
+            false => want_of(statement.analysis.intent),
+        };
         Ok(Plan { order: Order::Parse(statement), want })
     }
 

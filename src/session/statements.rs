@@ -1,6 +1,7 @@
-//! Statements that clients prepared, kept once per shard and shared by everybody who prepared the same.
+//! Statements that clients prepared, kept once per shard, database and user, and shared by everybody who prepared the same.
 
 use std::borrow::Borrow;
+use std::cell::Cell;
 use std::hash::{Hash, Hasher};
 use std::num::NonZeroU64;
 use std::rc::Rc;
@@ -20,9 +21,21 @@ pub struct Statement {
     text: Box<[u8]>,
     /// Bytes of the query.
     query: usize,
+    /// Whether a server has accepted it once.
+    accepted: Cell<bool>,
 }
 
 impl Statement {
+    /// A server accepted it.
+    pub fn accepted(&self) {
+        self.accepted.set(true);
+    }
+
+    /// Whether a server has accepted it once, for this database and user.
+    pub fn is_accepted(&self) -> bool {
+        self.accepted.get()
+    }
+
     /// The query with its zero and the parameter types, as a Parse carries them behind the name.
     pub fn text(&self) -> &[u8] {
         &self.text
@@ -34,14 +47,30 @@ impl Statement {
     }
 }
 
-/// All statements of one shard by text. Two are the same exactly when all their bytes are.
+/// The statements of one database and user in one shard, by text. Two are the same exactly when all their bytes are.
 #[derive(Debug)]
 pub struct StatementCache {
     statements: FxHashSet<ByText>,
-    /// The number of the last statement: the shard's in the upper bits, counted in the lower.
-    count: u64,
+    /// The number of the shard's last statement.
+    count: Rc<StatementCount>,
     /// How many to hold before looking for those nobody uses.
     sweep_at: usize,
+}
+
+/// Numbers the statements of a shard: its own number in the upper bits, counted in the lower.
+#[derive(Debug, Default)]
+pub struct StatementCount(Cell<u64>);
+
+impl StatementCount {
+    /// For the shard with this number.
+    pub fn new(shard: u16) -> StatementCount {
+        StatementCount(Cell::new(u64::from(shard) << SHARD_SHIFT))
+    }
+
+    fn next(&self) -> NonZeroU64 {
+        self.0.set(self.0.get() + 1);
+        NonZeroU64::new(self.0.get()).expect("counted from 1")
+    }
 }
 
 /// Compares statements by what they say and the dialect they were read in.
@@ -49,9 +78,9 @@ pub struct StatementCache {
 struct ByText(Rc<Statement>);
 
 impl StatementCache {
-    /// An empty cache for the shard with this number.
-    pub fn new(shard: u16) -> StatementCache {
-        StatementCache { statements: FxHashSet::default(), count: u64::from(shard) << SHARD_SHIFT, sweep_at: 0 }
+    /// An empty cache that numbers its statements by `count`, which all caches of a shard share.
+    pub fn new(count: Rc<StatementCount>) -> StatementCache {
+        StatementCache { statements: FxHashSet::default(), count, sweep_at: 0 }
     }
 
     /// The statement of this Parse: the one that is known, or a new one.
@@ -62,12 +91,12 @@ impl StatementCache {
         if usual && let Some(ByText(known)) = self.statements.get(parse.text) {
             return known.clone();
         }
-        self.count += 1;
         let statement = Rc::new(Statement {
-            id: NonZeroU64::new(self.count).expect("counted from 1"),
+            id: self.count.next(),
             analysis: sql::classify(parse.query, dialect),
             text: parse.text.into(),
             query: parse.query.len(),
+            accepted: Cell::new(false),
         });
         if usual {
             if self.statements.len() >= self.sweep_at.max(SWEEP_MIN) {
@@ -128,7 +157,7 @@ mod tests {
 
     #[test]
     fn the_same_text_and_types_are_one_statement_and_nothing_else_is() {
-        let mut cache = StatementCache::new(0);
+        let mut cache = StatementCache::new(Rc::default());
         let one = cache.intern(&parse(b"a\0select $1\0\0\0"), Dialect::default());
         let same = cache.intern(&parse(b"b\0select $1\0\0\0"), Dialect::default());
         let typed = cache.intern(&parse(b"a\0select $1\0\0\x01\0\0\0\x17"), Dialect::default());
@@ -141,7 +170,7 @@ mod tests {
 
     #[test]
     fn what_nobody_holds_is_forgotten() {
-        let mut cache = StatementCache::new(0);
+        let mut cache = StatementCache::new(Rc::default());
         let held = cache.intern(&parse(b"\0select 1\0\0\0"), Dialect::default());
         cache.intern(&parse(b"\0select 2\0\0\0"), Dialect::default());
         cache.sweep();

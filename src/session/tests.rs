@@ -10,7 +10,7 @@ struct Client {
 }
 
 fn client() -> Client {
-    Client { session: Session::new(SharedSettings::default()), cache: StatementCache::new(0) }
+    Client { session: Session::new(SharedSettings::default()), cache: StatementCache::new(Rc::default()) }
 }
 
 impl Client {
@@ -70,10 +70,10 @@ fn a_name_is_taken_until_it_is_closed_or_its_parse_failed() {
     assert!(matches!(client.parse("a", "select 2").order, Order::ParseDuplicate(_)));
     client.session.parsed();
     assert_eq!(client.session.parsing(), b"a");
-    client.session.parses_failed(1);
+    client.session.did_not_happen(1, 0);
     assert!(matches!(client.bind("a").order, Order::Bind { statement: Bound::Named(_), .. }));
     assert!(matches!(client.parse("b", "select 3").order, Order::Parse(_)));
-    client.session.parses_failed(1);
+    client.session.did_not_happen(1, 0);
     assert!(matches!(client.bind("b").order, Order::Bind { statement: Bound::Unknown, .. }));
     let mut close = Vec::new();
     frontend::put_close_statement(&mut close, b"a");

@@ -43,7 +43,15 @@ impl Relay {
                 self.skipping = false;
                 self.say_ready(status);
             }
-            Order::CloseStatement => self.client.send_copy(CLOSE_COMPLETE),
+            Order::CloseStatement => {
+                self.client.send_copy(CLOSE_COMPLETE);
+                self.session.closed();
+            }
+            // A statement that a server has accepted before.
+            Order::Parse(_) => {
+                self.client.send_copy(PARSE_COMPLETE);
+                self.session.parsed();
+            }
             Order::Deallocate => {
                 self.client.send_with(|out| put_command_complete(out, b"DEALLOCATE"));
                 self.say_ready(status);

@@ -1,7 +1,7 @@
 //! From the backend to the client: frames are walked over, not read; what belongs to the client leaves from the buffers it
 //! arrived in, what answers our own messages is cut out.
 
-use crate::backend::Verdict;
+use crate::backend::{Saying, Verdict};
 use crate::limits::FRAME_HOLD_MAX;
 use crate::ring::Chunk;
 use crate::wire::backend::{ErrorFields, put_error_as, read_command_complete, read_parameter_status};
@@ -206,21 +206,21 @@ impl Relay {
                 Fate::Forward
             }
             Verdict::Parameter => self.parameter(body),
-            Verdict::Failed { parses } => {
+            Verdict::Failed { parses, closes } => {
                 self.copy_ended();
-                self.session.parses_failed(parses);
+                self.session.did_not_happen(parses, closes);
                 self.session.error();
                 if ErrorFields::new(body).fatal() {
                     self.last_words();
                 }
                 Fate::Forward
             }
-            Verdict::Duplicate { parses } => {
+            Verdict::Duplicate { parses, closes } => {
                 let name = String::from_utf8_lossy(self.session.parsing()).into_owned();
                 let message = format!("prepared statement \"{name}\" already exists");
                 let error = ErrorFields::new(body);
                 self.client.send_with(|out| put_error_as(out, error, b"ERROR", message.as_bytes()));
-                self.session.parses_failed(parses);
+                self.session.did_not_happen(parses, closes);
                 self.session.error();
                 Fate::Skip
             }
@@ -295,12 +295,13 @@ impl Relay {
     /// Says what is ours to say now that its turn has come; `before` is called before each.
     pub(super) fn say_ours(&mut self, mut before: impl FnMut(&Relay)) {
         while let Some(link) = &mut self.link
-            && let Some((reply, parsed)) = link.backend.ledger.say()
+            && let Some(saying) = link.backend.ledger.say()
         {
             before(self);
-            self.client.send_copy(reply);
-            if parsed {
-                self.session.parsed();
+            self.client.send_copy(saying.reply());
+            match saying {
+                Saying::Parsed => self.session.parsed(),
+                Saying::Closed => self.session.closed(),
             }
         }
     }

@@ -177,7 +177,7 @@ fn held(slot: &Slot) -> usize {
     counts.idle + counts.leased + counts.connecting + counts.resetting
 }
 
-fn text(value: &Value) -> SettingText {
+pub(super) fn text(value: &Value) -> SettingText {
     match value {
         Value::Plain(text) => SettingText::Plain(text.to_vec()),
         Value::Sql(text) => SettingText::Sql(text.to_vec()),
@@ -185,7 +185,7 @@ fn text(value: &Value) -> SettingText {
     }
 }
 
-fn value_of(text: SettingText) -> Value {
+pub(super) fn value_of(text: SettingText) -> Value {
     match text {
         SettingText::Plain(text) => Value::Plain(text.into()),
         SettingText::Sql(text) => Value::Sql(text.into()),

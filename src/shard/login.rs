@@ -10,24 +10,24 @@ use crate::auth::scram::{ExpectClientFirst, Nonce};
 use crate::auth::{Check, ClientError, Exchange, Method, Secret, exchange, hba, md5, password, scram};
 use crate::backend::Parameters;
 use crate::config::{AuthMethod, PoolMode};
-use crate::door::{Policy, ToControl, Work, Worked};
+use crate::door::{Policy, SettingText, ToControl, ToShard, Work, Worked};
 use crate::limits::LOGINS_KEPT_MAX;
 use crate::ring::{End, Socket};
 use crate::route::Access;
 use crate::session::startup::Request;
-use crate::session::{Session, SharedSettings};
+use crate::session::{Session, Settings, SharedSettings};
 use crate::sql::{self, Dialect};
 use crate::wire::backend::{
     Report, TransactionStatus, put_authentication, put_key_data, put_negotiate_version, put_parameter_status,
     put_ready,
 };
 use crate::wire::startup::Packet;
-use crate::wire::{Frame, Sqlstate, Violation};
+use crate::wire::{Frame, Head, Sqlstate, Violation};
 
 use super::pools;
 use super::relay::Relay;
 use super::seats::Seat;
-use super::{Shard, cleanup};
+use super::{Shard, cleanup, lending};
 
 /// The name of the database that is the admin console.
 pub(super) const CONSOLE: &str = "pgweir";
@@ -332,13 +332,15 @@ impl Guest {
                     _ => Violation::Tag.into(),
                 });
             }
+            if let Some(head) = Head::read(&self.held)?
+                && head.body > PASSWORD_MAX
+            {
+                return Err(Violation::Length.into());
+            }
             if let Some((frame, used)) = Frame::read(&self.held)? {
                 let body = frame.body.to_vec();
                 self.held.drain(..used);
                 return Ok(body);
-            }
-            if self.held.len() > PASSWORD_MAX {
-                return Err(Violation::Length.into());
             }
             self.more().await?;
         }
@@ -380,9 +382,22 @@ impl Guest {
 
     /// What a server reports to a session with these settings: known from a login like it, else asked.
     async fn parameters(&mut self, request: &Request, seat: &Seat) -> Result<Parameters, Refusal> {
-        let key = (request.database.clone(), request.user.clone(), request.settings.clone());
+        // The name of an application is reported as it is; so logins that differ in nothing else are alike.
+        let plain_name = request
+            .application_name
+            .as_deref()
+            .filter(|name| name.len() < NAME_MAX && name.bytes().all(|byte| byte == b' ' || byte.is_ascii_graphic()));
+        let mut like = request.settings.clone();
+        if plain_name.is_some() {
+            Rc::make_mut(&mut like).forget(b"application_name");
+        }
+        let key = (request.database.clone(), request.user.clone(), like);
         if let Some(known) = self.shard.logins.borrow().get(&key) {
-            return Ok(known.clone());
+            let mut known = known.clone();
+            if let Some(name) = plain_name {
+                known.set(b"application_name", name.as_bytes());
+            }
+            return Ok(known);
         }
         let (database, user): (Arc<str>, Arc<str>) = ((&*request.database).into(), (&*request.user).into());
         let checkout = self.shard.checkout(
@@ -414,11 +429,7 @@ impl Guest {
         if parameters.get(b"in_hot_standby").is_some() {
             parameters.set(b"in_hot_standby", b"off");
         }
-        let mut logins = self.shard.logins.borrow_mut();
-        if logins.len() >= LOGINS_KEPT_MAX {
-            logins.clear();
-        }
-        logins.insert(key, parameters.clone());
+        self.shard.greet_like_this(key, &parameters);
         Ok(parameters)
     }
 
@@ -470,6 +481,48 @@ impl Shard {
         self.ring.deadline(Instant::now() + LINGER, drain).await;
     }
 
+    /// Keeps what a login like this was told, here and on the other shards: the next one needs no backend.
+    fn greet_like_this(&self, key: super::LoginKey, parameters: &Parameters) {
+        for (index, door) in self.shared.shards.iter().enumerate() {
+            if index != self.id.index() {
+                let _ = door.send(ToShard::Greeting {
+                    database: (*key.0).into(),
+                    user: (*key.1).into(),
+                    settings: key.2.iter().map(|(name, value)| (name.to_vec(), lending::text(value))).collect(),
+                    parameters: parameters.iter().map(|(name, value)| (name.to_vec(), value.to_vec())).collect(),
+                });
+            }
+        }
+        self.keep_login(key, parameters.clone());
+    }
+
+    /// Another shard has greeted somebody.
+    pub(super) fn greeted(
+        &self,
+        database: &str,
+        user: &str,
+        settings: Vec<(Vec<u8>, SettingText)>,
+        parameters: &[(Vec<u8>, Vec<u8>)],
+    ) {
+        let mut like = Settings::default();
+        for (name, value) in settings {
+            like.set(&name, lending::value_of(value));
+        }
+        let mut told = Parameters::default();
+        for (name, value) in parameters {
+            told.set(name, value);
+        }
+        self.keep_login((database.into(), user.into(), Rc::new(like)), told);
+    }
+
+    fn keep_login(&self, key: super::LoginKey, parameters: Parameters) {
+        let mut logins = self.logins.borrow_mut();
+        if logins.len() >= LOGINS_KEPT_MAX {
+            logins.clear();
+        }
+        logins.insert(key, parameters);
+    }
+
     /// The verifier of a plain password: derived once, off the shard.
     async fn plain_verifier(&self, user: &str, password: &str) -> Option<scram::Verifier> {
         if let Some((known, verifier)) = self.verifiers.borrow().get(user)
@@ -507,7 +560,9 @@ pub(super) fn dialect(parameters: &Parameters) -> Dialect {
     }
 }
 
-/// Longest password message (bytes), head included.
-const PASSWORD_MAX: usize = 64 * 1024;
+/// An application's name must be shorter than this to be reported as it is (bytes): PostgreSQL's `NAMEDATALEN`.
+const NAME_MAX: usize = 64;
+/// Longest body of a password message (bytes): PostgreSQL's `PG_MAX_AUTH_TOKEN_LENGTH`.
+const PASSWORD_MAX: u32 = 65_535;
 /// How long a connection that we end may take to be ended by the peer as well.
 const LINGER: Duration = Duration::from_millis(500);

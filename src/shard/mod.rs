@@ -49,7 +49,7 @@ use crate::counters::{Latencies, NodeCounters, ShardCounters};
 use crate::door::{Policy, PoolKey, ShardId, Shared, Snapshot, ToControl, ToShard};
 use crate::limits::ACCEPTS_PER_TURN_MAX;
 use crate::ring::{Doorbell, Listener, Ring, support};
-use crate::session::{SharedSettings, StatementCache};
+use crate::session::{SharedSettings, StatementCache, StatementCount};
 use crate::topology::{NodeId, Topology};
 use crate::wire::Sqlstate;
 use crate::wire::backend::Report;
@@ -139,7 +139,9 @@ struct Shard {
     policy: RefCell<Arc<Policy>>,
     topology: RefCell<Arc<Topology>>,
     pools: RefCell<FxHashMap<PoolKey, Rc<Slot>>>,
-    statements: RefCell<StatementCache>,
+    /// By database and user: what a server accepts for one, it may refuse for another.
+    statements: RefCell<FxHashMap<(Arc<str>, Arc<str>), SharedStatements>>,
+    statement_count: Rc<StatementCount>,
     seats: Seats,
     tickets: Rc<Tickets>,
     /// What servers reported to sessions that asked for these settings.
@@ -160,6 +162,9 @@ struct Shard {
     count: Cell<u64>,
 }
 
+/// One cache of statements, shared by the sessions of a database and user.
+type SharedStatements = Rc<RefCell<StatementCache>>;
+
 /// Database, user, settings.
 type LoginKey = (Rc<str>, Rc<str>, SharedSettings);
 
@@ -177,7 +182,8 @@ impl Shard {
             policy: RefCell::new(policy),
             topology: RefCell::new(topology.clone()),
             pools: RefCell::default(),
-            statements: RefCell::new(StatementCache::new(id.0)),
+            statements: RefCell::default(),
+            statement_count: Rc::new(StatementCount::new(id.0)),
             seats: Seats::default(),
             tickets: Rc::default(),
             logins: RefCell::default(),
@@ -209,6 +215,13 @@ impl Shard {
     /// Leases of this shard at a node now.
     fn leases(&self, node: NodeId) -> u64 {
         self.counters().nodes.get(node.index()).map_or(0, |counters| counters.leases.read())
+    }
+
+    /// The statements that sessions of this database and user have prepared.
+    fn statements(&self, database: &Arc<str>, user: &Arc<str>) -> SharedStatements {
+        let key = (database.clone(), user.clone());
+        let new = || Rc::new(RefCell::new(StatementCache::new(self.statement_count.clone())));
+        self.statements.borrow_mut().entry(key).or_insert_with(new).clone()
     }
 
     /// A number that is unique within the shard.
@@ -300,6 +313,9 @@ async fn inbox(shard: Rc<Shard>) {
                 ToShard::Learned { user, keys } => {
                     shard.learned.borrow_mut().insert(user, keys);
                 }
+                ToShard::Greeting { database, user, settings, parameters } => {
+                    shard.greeted(&database, &user, settings, &parameters);
+                }
                 ToShard::Wanted { pool, by, held } => shard.wanted(&pool, by, held),
                 ToShard::Lent { pool, lent } => shard.borrowed(&pool, *lent),
                 ToShard::Drain => shard.drain(),
@@ -357,7 +373,13 @@ async fn janitor(shard: Rc<Shard>) {
         shard.suspects.set(0);
         shard.pools_upkeep();
         if rounds.is_multiple_of(STATEMENTS_SWEEP) {
-            shard.statements.borrow_mut().sweep();
+            for statements in shard.statements.borrow().values() {
+                statements.borrow_mut().sweep();
+            }
+            // Caches that no session uses and that hold nothing.
+            shard.statements.borrow_mut().retain(|_, statements| {
+                Rc::strong_count(statements) > 1 || !statements.borrow().is_empty()
+            });
         }
         let idle_max = shard.policy.borrow().config.pool.client_idle_timeout;
         if !idle_max.is_zero() {

@@ -26,7 +26,7 @@ use crate::topology::{Moment, NodeId};
 use crate::wire::Sqlstate;
 use crate::wire::backend::{Report, TransactionStatus, put_ready};
 
-use super::Shard;
+use super::{Shard, SharedStatements};
 use super::link::Link;
 use super::pools::Request;
 use super::seats::{Seat, Target};
@@ -39,6 +39,7 @@ pub(super) struct Relay {
     pub(super) session: Session,
     database: Arc<str>,
     user: Arc<str>,
+    pub(super) statements: SharedStatements,
     /// What the client was told of its session's parameters.
     pub(super) reported: Parameters,
     mode: PoolMode,
@@ -120,7 +121,9 @@ impl Relay {
             // What came behind the login is the first of what comes now.
             client.unreceive(Chunk::from(held));
         }
+        let statements = shard.statements(&database, &user);
         Relay {
+            statements,
             shard,
             client,
             seat,

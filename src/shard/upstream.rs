@@ -131,7 +131,7 @@ impl Relay {
             return self.skip(tag);
         }
         let plan = {
-            let mut statements = self.shard.statements.borrow_mut();
+            let mut statements = self.statements.borrow_mut();
             self.session.handle(tag, &frame[HEAD_SIZE..], whole, &mut statements)?
         };
         self.asked.get_or_insert(self.seat.heard.get());

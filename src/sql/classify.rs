@@ -117,13 +117,14 @@ fn query(scan: &mut Scan, first: Token) -> Intent {
 
 /// Whether `first` begins a query, behind any number of parentheses.
 fn begins_query(scan: &Scan, first: Token) -> bool {
-    let mut lexer = scan.lexer;
     let mut token = first;
-    while token.kind == Kind::Open {
-        token = lexer.next();
+    if first.kind == Kind::Open {
+        let mut lexer = scan.lexer;
+        while token.kind == Kind::Open {
+            token = lexer.next();
+        }
     }
-    let keyword = token.keyword();
-    matches!(keyword, Keyword::Select | Keyword::With | Keyword::Values | Keyword::Table)
+    matches!(token.keyword(), Keyword::Select | Keyword::With | Keyword::Values | Keyword::Table)
 }
 
 fn read_if_harmless(scan: &Scan) -> Intent {

@@ -152,13 +152,22 @@ impl<'a> Lexer<'a> {
     #[inline(always)]
     pub fn next_inlined(&mut self) -> Token {
         loop {
-            let start = self.at;
-            let Some(&byte) = self.text.get(start) else {
-                return self.token(Kind::End, start);
+            // A loop of its own, and locals in it: this is where most bytes between tokens go.
+            let text = self.text;
+            let mut start = self.at;
+            let byte = loop {
+                match text.get(start) {
+                    Some(&byte) if byte > b' ' => break byte,
+                    Some(&byte) if is_space(byte) => start += 1,
+                    Some(&byte) => break byte,
+                    None => {
+                        self.at = start;
+                        return self.token(Kind::End, start);
+                    }
+                }
             };
             self.at = start + 1;
             let kind = match CLASS[byte as usize] {
-                Class::Space => continue,
                 Class::Name => return self.name(start),
                 Class::Prefix => match self.prefixed(byte) {
                     Some(kind) => kind,
@@ -218,9 +227,9 @@ impl<'a> Lexer<'a> {
     /// The rest of a name whose first byte has been read.
     #[inline(always)]
     fn name(&mut self, start: usize) -> Token {
-        let rest = &self.text[self.at..];
-        self.at += rest.iter().position(|&byte| !IN_NAME[byte as usize]).unwrap_or(rest.len());
-        let name = &self.text[start..self.at];
+        let rest = &self.text[start..];
+        let name = &rest[..name_len(rest)];
+        self.at = start + name.len();
         if !self.dialect.ascii_safe && !name.is_ascii() {
             self.doubtful_name = true;
         }
@@ -499,6 +508,41 @@ impl<'a> Lexer<'a> {
     }
 }
 
+/// Whether a byte is white space. The vertical tab is since PostgreSQL 16; it was an error before.
+fn is_space(byte: u8) -> bool {
+    matches!(byte, b' ' | b'\t' | b'\n' | b'\r' | 0x0b | 0x0c)
+}
+
+/// How many bytes at the start of `text` may stand inside a name. Eight at a time: a name's length is what its loop's exit
+/// depends on, and a branch per name is easier to foresee than one per byte.
+#[inline(always)]
+fn name_len(text: &[u8]) -> usize {
+    let mut len = 0;
+    while let Some(bytes) = text[len..].first_chunk::<8>() {
+        let others = others(u64::from_le_bytes(*bytes));
+        if others != 0 {
+            return len + others.trailing_zeros() as usize / 8;
+        }
+        len += 8;
+    }
+    text[len..].iter().position(|&byte| !IN_NAME[byte as usize]).map_or(text.len(), |more| len + more)
+}
+
+/// For eight bytes at once, the top bit of each that may not stand inside a name.
+#[inline(always)]
+fn others(bytes: u64) -> u64 {
+    const ONES: u64 = u64::MAX / 255;
+    const TOPS: u64 = ONES << 7;
+    let low = bytes & !TOPS;
+    let folded = low | ONES << 5;
+    // With seven bits in each byte nothing carries into the next: the top bit tells whether a sum reached 128.
+    let letters = (folded + ONES * (128 - b'a' as u64)) & !(folded + ONES * (127 - b'z' as u64));
+    let digits = (low + ONES * (128 - b'0' as u64)) & !(low + ONES * (127 - b'9' as u64));
+    let other_than = |byte: u8| (low ^ ONES * byte as u64) + ONES * 127;
+    let signs = !(other_than(b'_') & other_than(b'$'));
+    !(letters | digits | signs | bytes) & TOPS
+}
+
 /// Whether standard SQL has operators with this character.
 fn is_usual(operator: u8) -> bool {
     matches!(operator, b'+' | b'-' | b'*' | b'/' | b'<' | b'>' | b'=')
@@ -507,7 +551,6 @@ fn is_usual(operator: u8) -> bool {
 /// What a byte may start.
 #[derive(Clone, Copy)]
 enum Class {
-    Space,
     Name,
     /// A letter that makes a following quote special.
     Prefix,
@@ -527,8 +570,6 @@ static CLASS: [Class; 256] = {
     let mut byte = 0;
     while byte < 256 {
         table[byte] = match byte as u8 {
-            // The vertical tab is white space since PostgreSQL 16, an error before.
-            b' ' | b'\t' | b'\n' | b'\r' | 0x0b | 0x0c => Class::Space,
             b'b' | b'B' | b'e' | b'E' | b'n' | b'N' | b'u' | b'U' | b'x' | b'X' => Class::Prefix,
             b'a'..=b'z' | b'A'..=b'Z' | b'_' | 0x80.. => Class::Name,
             b'0'..=b'9' => Class::Digit,
