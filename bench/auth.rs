@@ -20,28 +20,18 @@ fn verify(c: &mut Criterion) {
     first.extend_from_slice(&message);
     let server_nonce = Nonce::from_random([2; 18]);
     let (challenge, _) = begin(&first, &server_nonce, &verifier);
-    let (last, _) = client
-        .handle_server_first(&challenge)
-        .expect("our own challenge")
-        .answer(&keys);
+    let (last, _) = client.handle_server_first(&challenge).expect("our own challenge").answer(&keys);
 
     c.bench_function("scram verify, known user", |b| {
         b.iter(|| {
-            let (_, expect) = begin(
-                black_box(&first),
-                &server_nonce,
-                &mock.verifier_or(Some(&verifier), "somebody"),
-            );
+            let (_, expect) =
+                begin(black_box(&first), &server_nonce, &mock.verifier_or(Some(&verifier), "somebody"));
             expect.handle(black_box(&last)).is_ok()
         });
     });
     c.bench_function("scram verify, unknown user", |b| {
         b.iter(|| {
-            let (_, expect) = begin(
-                black_box(&first),
-                &server_nonce,
-                &mock.verifier_or(None, "nobody"),
-            );
+            let (_, expect) = begin(black_box(&first), &server_nonce, &mock.verifier_or(None, "nobody"));
             expect.handle(black_box(&last)).is_ok()
         });
     });
@@ -54,9 +44,7 @@ fn verify(c: &mut Criterion) {
 }
 
 fn begin(first: &[u8], nonce: &Nonce, verifier: &Verifier) -> (Vec<u8>, scram::ExpectClientFinal) {
-    ExpectClientFirst::new()
-        .handle(first, nonce, verifier)
-        .expect("our own first message")
+    ExpectClientFirst::new().handle(first, nonce, verifier).expect("our own first message")
 }
 
 criterion_group!(benches, verify);

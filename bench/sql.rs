@@ -1,4 +1,5 @@
-//! Is classification slower? One point read, other everyday statements, and texts long enough that only bytes count.
+//! Is classification slower? One point read, other everyday statements, and texts long enough that only bytes
+//! count.
 
 use std::hint::black_box;
 

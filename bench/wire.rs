@@ -4,7 +4,9 @@ use std::hint::black_box;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use pgweir::backend::{Backend, BackendKey, Owed, Parameters};
-use pgweir::wire::backend::{BIND_COMPLETE, TransactionStatus, put_command_complete, put_ready, put_row, put_row_description};
+use pgweir::wire::backend::{
+    BIND_COMPLETE, TransactionStatus, put_command_complete, put_ready, put_row, put_row_description,
+};
 use pgweir::wire::{Frame, Head};
 
 /// A result of `rows` rows of one 100-byte column.

@@ -255,7 +255,9 @@ mod tests {
         let taken: u32 = (0..4)
             .map(|_| {
                 let process = process.clone();
-                std::thread::spawn(move || (0..100).filter(|_| process.budget(7).unwrap().take(50)).count() as u32)
+                std::thread::spawn(move || {
+                    (0..100).filter(|_| process.budget(7).unwrap().take(50)).count() as u32
+                })
             })
             .collect::<Vec<_>>()
             .into_iter()

@@ -2,7 +2,7 @@
 //!
 //! Everything that is not a read goes to the primary. A read goes to one of the nodes that `reads` allows, that is up,
 //! not over its lag limit, has a weight, and has what the session must see (its floor). When no replica will do, the
-//! primary serves it.
+//! primary serves it; while there is no primary, any replica does, although it may lack what was written last.
 //!
 //! Between several: two are drawn by weight, and the one with fewer leases for its weight gets it. With little to do
 //! that is a fair draw by weight; under load it evens out what a draw cannot know, such as a slow node.
@@ -41,19 +41,23 @@ pub fn route(topology: &Topology, access: Access, choice: Choice<'_>) -> Option<
     match access {
         Access::Write => primary,
         Access::Read { floor } if choice.reads != Reads::Primary => {
-            balance(topology, choice, |node| {
+            let may_read = |node: &Node| {
                 let role = match choice.reads {
                     Reads::Any => true,
                     Reads::Replicas | Reads::Primary => node.role != Role::Primary,
                 };
-                role && node.state == NodeState::Up
-                    && node.weight > 0.0
-                    && (node.role == Role::Primary || floor.is_none_or(|floor| node.gauges.has(floor)))
-            })
-            .or(primary)
+                role && node.state == NodeState::Up && node.weight > 0.0
+            };
+            let has = |node: &Node| floor.is_none_or(|floor| node.gauges.has(floor));
+            balance(topology, choice, |node| may_read(node) && (node.role == Role::Primary || has(node)))
+                .or(primary)
+                // While there is no primary, nobody can tell how far it had come: reads go on where they can.
+                .or_else(|| balance(topology, choice, may_read))
         }
         Access::Read { .. } => primary,
-        Access::Any => primary.or_else(|| topology.nodes.iter().find(|node| node.usable()).map(|node| node.id)),
+        Access::Any => {
+            primary.or_else(|| topology.nodes.iter().find(|node| node.usable()).map(|node| node.id))
+        }
     }
 }
 

@@ -63,10 +63,7 @@ mod tests {
             "password authentication failed for user \"bob\""
         );
         assert_eq!(ClientError::Malformed("x").sqlstate(), "08P01");
-        assert_eq!(
-            ClientError::Malformed("x").message("bob"),
-            "malformed authentication message: x"
-        );
+        assert_eq!(ClientError::Malformed("x").message("bob"), "malformed authentication message: x");
         assert_eq!(ClientError::Unsupported("y").sqlstate(), "0A000");
         assert_eq!(ClientError::Mechanism.sqlstate(), "08P01");
         assert_eq!(ClientError::EmptyPassword.sqlstate(), "28P01");

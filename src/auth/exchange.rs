@@ -82,11 +82,7 @@ pub enum Check {
 /// Here [`Mock`] draws a kind for each name, always the same for a name, as often as the list has it.
 pub fn exchange(method: Method, secret: Option<&Secret>, user: &str, mock: &Mock) -> Exchange {
     let secret = secret.filter(|secret| secret.usable());
-    let check = if secret.is_some() {
-        Check::Stored
-    } else {
-        Check::Mock
-    };
+    let check = if secret.is_some() { Check::Stored } else { Check::Mock };
     match (method, secret) {
         (Method::Trust, _) => Exchange::Accept,
         (Method::Reject, _) => Exchange::Reject,
@@ -106,13 +102,7 @@ mod tests {
 
     #[test]
     fn names() {
-        for method in [
-            Method::Md5,
-            Method::Password,
-            Method::Reject,
-            Method::ScramSha256,
-            Method::Trust,
-        ] {
+        for method in [Method::Md5, Method::Password, Method::Reject, Method::ScramSha256, Method::Trust] {
             assert_eq!(Method::from_name(method.name()), Some(method));
         }
         assert_eq!(Method::from_name("MD5"), None);
@@ -130,98 +120,24 @@ mod tests {
             (Method::Trust, None, &md5_list, Exchange::Accept),
             (Method::Trust, Some(&md5), &md5_list, Exchange::Accept),
             (Method::Reject, Some(&plain), &md5_list, Exchange::Reject),
-            (
-                Method::Password,
-                Some(&plain),
-                &md5_list,
-                Exchange::Cleartext(Check::Stored),
-            ),
-            (
-                Method::Password,
-                Some(&md5),
-                &md5_list,
-                Exchange::Cleartext(Check::Stored),
-            ),
-            (
-                Method::Password,
-                Some(&scram),
-                &md5_list,
-                Exchange::Cleartext(Check::Stored),
-            ),
-            (
-                Method::Password,
-                Some(&empty),
-                &md5_list,
-                Exchange::Cleartext(Check::Mock),
-            ),
-            (
-                Method::Password,
-                None,
-                &md5_list,
-                Exchange::Cleartext(Check::Mock),
-            ),
-            (
-                Method::Md5,
-                Some(&plain),
-                &md5_list,
-                Exchange::Md5(Check::Stored),
-            ),
-            (
-                Method::Md5,
-                Some(&md5),
-                &md5_list,
-                Exchange::Md5(Check::Stored),
-            ),
-            (
-                Method::Md5,
-                Some(&scram),
-                &md5_list,
-                Exchange::Scram(Check::Stored),
-            ),
+            (Method::Password, Some(&plain), &md5_list, Exchange::Cleartext(Check::Stored)),
+            (Method::Password, Some(&md5), &md5_list, Exchange::Cleartext(Check::Stored)),
+            (Method::Password, Some(&scram), &md5_list, Exchange::Cleartext(Check::Stored)),
+            (Method::Password, Some(&empty), &md5_list, Exchange::Cleartext(Check::Mock)),
+            (Method::Password, None, &md5_list, Exchange::Cleartext(Check::Mock)),
+            (Method::Md5, Some(&plain), &md5_list, Exchange::Md5(Check::Stored)),
+            (Method::Md5, Some(&md5), &md5_list, Exchange::Md5(Check::Stored)),
+            (Method::Md5, Some(&scram), &md5_list, Exchange::Scram(Check::Stored)),
             (Method::Md5, None, &md5_list, Exchange::Md5(Check::Mock)),
             (Method::Md5, None, &scram_list, Exchange::Scram(Check::Mock)),
-            (
-                Method::Md5,
-                Some(&empty),
-                &scram_list,
-                Exchange::Scram(Check::Mock),
-            ),
-            (
-                Method::ScramSha256,
-                Some(&plain),
-                &md5_list,
-                Exchange::Scram(Check::Stored),
-            ),
-            (
-                Method::ScramSha256,
-                Some(&md5),
-                &md5_list,
-                Exchange::Scram(Check::Mock),
-            ),
-            (
-                Method::ScramSha256,
-                Some(&scram),
-                &md5_list,
-                Exchange::Scram(Check::Stored),
-            ),
-            (
-                Method::ScramSha256,
-                Some(&empty),
-                &md5_list,
-                Exchange::Scram(Check::Mock),
-            ),
-            (
-                Method::ScramSha256,
-                None,
-                &md5_list,
-                Exchange::Scram(Check::Mock),
-            ),
+            (Method::Md5, Some(&empty), &scram_list, Exchange::Scram(Check::Mock)),
+            (Method::ScramSha256, Some(&plain), &md5_list, Exchange::Scram(Check::Stored)),
+            (Method::ScramSha256, Some(&md5), &md5_list, Exchange::Scram(Check::Mock)),
+            (Method::ScramSha256, Some(&scram), &md5_list, Exchange::Scram(Check::Stored)),
+            (Method::ScramSha256, Some(&empty), &md5_list, Exchange::Scram(Check::Mock)),
+            (Method::ScramSha256, None, &md5_list, Exchange::Scram(Check::Mock)),
         ] {
-            assert_eq!(
-                exchange(method, secret, "u", mock),
-                expected,
-                "{method:?} {secret:?}"
-            );
+            assert_eq!(exchange(method, secret, "u", mock), expected, "{method:?} {secret:?}");
         }
     }
 }

@@ -24,13 +24,7 @@ pub fn response(inner_hex: &[u8; 32], salt: [u8; 4]) -> [u8; 35] {
 /// Whether `response`, the text of a client's PasswordMessage without its NUL, answers the challenge with `salt`.
 /// `secret` is `None` where the exchange is a mock. A SCRAM secret or an empty password never match. The work and the
 /// comparison are the same whatever is stored.
-pub fn verify(
-    secret: Option<&Secret>,
-    user: &str,
-    salt: [u8; 4],
-    response: &[u8],
-    mock: &Mock,
-) -> bool {
+pub fn verify(secret: Option<&Secret>, user: &str, salt: [u8; 4], response: &[u8], mock: &Mock) -> bool {
     let password = match secret {
         Some(Secret::Plain(password)) => password.as_bytes(),
         Some(Secret::Md5(_) | Secret::Scram(_)) | None => b"",
@@ -76,14 +70,8 @@ mod tests {
     fn rfc_1321_vectors() {
         assert_eq!(&hash(b"", ""), b"d41d8cd98f00b204e9800998ecf8427e");
         assert_eq!(&hash(b"abc", ""), b"900150983cd24fb0d6963f7d28e17f72");
-        assert_eq!(
-            &hash(b"message ", "digest"),
-            b"f96b697d7cb7938d525a2f31aaf161d0"
-        );
-        assert_eq!(
-            &hash(b"abcdefghijklm", "nopqrstuvwxyz"),
-            b"c3fcd3d76192e4007dfb496cca67e13b"
-        );
+        assert_eq!(&hash(b"message ", "digest"), b"f96b697d7cb7938d525a2f31aaf161d0");
+        assert_eq!(&hash(b"abcdefghijklm", "nopqrstuvwxyz"), b"c3fcd3d76192e4007dfb496cca67e13b");
     }
 
     #[test]
@@ -103,29 +91,11 @@ mod tests {
         }
         assert!(!verify(Some(&plain), "eve", salt, &good, &mock));
         assert!(!verify(None, "bob", salt, &good, &mock));
-        assert!(!verify(
-            None,
-            "bob",
-            salt,
-            &response(&mock.md5_hash("bob"), salt),
-            &mock
-        ));
+        assert!(!verify(None, "bob", salt, &response(&mock.md5_hash("bob"), salt), &mock));
         let scram = Secret::Scram(mock.verifier("bob"));
-        assert!(!verify(
-            Some(&scram),
-            "bob",
-            salt,
-            &response(&mock.md5_hash("bob"), salt),
-            &mock
-        ));
+        assert!(!verify(Some(&scram), "bob", salt, &response(&mock.md5_hash("bob"), salt), &mock));
         let empty = Secret::Plain(String::new());
-        assert!(!verify(
-            Some(&empty),
-            "bob",
-            salt,
-            &response(&hash(b"", "bob"), salt),
-            &mock
-        ));
+        assert!(!verify(Some(&empty), "bob", salt, &response(&hash(b"", "bob"), salt), &mock));
     }
 
     proptest! {

@@ -31,19 +31,13 @@ enum Look {
 impl Mock {
     /// Looks of an empty list: PostgreSQL's defaults. `seed` is secret and random, and should outlive the process.
     pub fn new(seed: [u8; 32]) -> Mock {
-        Mock {
-            seed,
-            looks: Vec::new(),
-        }
+        Mock { seed, looks: Vec::new() }
     }
 
     /// Looks of a list that holds `secrets`. Beyond the 8 most common looks the rest is not imitated.
     pub fn of<'a>(seed: [u8; 32], secrets: impl IntoIterator<Item = &'a Secret>) -> Mock {
-        let mut each: Vec<Look> = secrets
-            .into_iter()
-            .filter(|secret| secret.usable())
-            .map(Look::of)
-            .collect();
+        let mut each: Vec<Look> =
+            secrets.into_iter().filter(|secret| secret.usable()).map(Look::of).collect();
         each.sort_unstable();
         let mut looks: Vec<(Look, u32)> = Vec::new();
         for look in each {
@@ -60,10 +54,7 @@ impl Mock {
     /// A SCRAM verifier for `user` that no password matches: the same for the same name, and shaped like one of the list.
     pub fn verifier(&self, user: &str) -> Verifier {
         let (iterations, salt_len) = match self.draw(user, |look| look != Look::Md5) {
-            Some(Look::Scram {
-                iterations,
-                salt_len,
-            }) => (iterations, salt_len),
+            Some(Look::Scram { iterations, salt_len }) => (iterations, salt_len),
             Some(Look::Md5 | Look::Plain) | None => (ITERATIONS_DEFAULT, SALT_LEN_DEFAULT),
         };
         Verifier {
@@ -122,26 +113,18 @@ impl Mock {
     }
 
     fn salt(&self, user: &str, len: usize) -> Vec<u8> {
-        (0u32..)
-            .flat_map(|block| self.bytes(b"salt", user, block))
-            .take(len)
-            .collect()
+        (0u32..).flat_map(|block| self.bytes(b"salt", user, block)).take(len).collect()
     }
 
     /// 32 bytes that only who knows the seed can tell from random ones.
     fn bytes(&self, label: &[u8], user: &str, block: u32) -> [u8; 32] {
-        scram::hmac(
-            &self.seed,
-            &[label, &[0], user.as_bytes(), &[0], &block.to_be_bytes()],
-        )
+        scram::hmac(&self.seed, &[label, &[0], user.as_bytes(), &[0], &block.to_be_bytes()])
     }
 }
 
 impl std::fmt::Debug for Mock {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Mock")
-            .field("looks", &self.looks)
-            .finish_non_exhaustive()
+        f.debug_struct("Mock").field("looks", &self.looks).finish_non_exhaustive()
     }
 }
 
@@ -150,10 +133,9 @@ impl Look {
         match secret {
             Secret::Md5(_) => Look::Md5,
             Secret::Plain(_) => Look::Plain,
-            Secret::Scram(verifier) => Look::Scram {
-                iterations: verifier.iterations,
-                salt_len: verifier.salt.len(),
-            },
+            Secret::Scram(verifier) => {
+                Look::Scram { iterations: verifier.iterations, salt_len: verifier.salt.len() }
+            }
         }
     }
 
@@ -161,10 +143,9 @@ impl Look {
         match self {
             Look::Md5 => b"look md5".to_vec(),
             Look::Plain => b"look plain".to_vec(),
-            Look::Scram {
-                iterations,
-                salt_len,
-            } => format!("look scram {iterations} {salt_len}").into_bytes(),
+            Look::Scram { iterations, salt_len } => {
+                format!("look scram {iterations} {salt_len}").into_bytes()
+            }
         }
     }
 }
@@ -190,21 +171,12 @@ mod tests {
         let mock = Mock::new([9; 32]);
         assert_eq!(mock.verifier("a"), mock.clone().verifier("a"));
         assert_ne!(mock.verifier("a").salt, mock.verifier("b").salt);
-        assert_ne!(
-            mock.verifier("a").salt,
-            Mock::new([8; 32]).verifier("a").salt
-        );
+        assert_ne!(mock.verifier("a").salt, Mock::new([8; 32]).verifier("a").salt);
         assert_ne!(mock.verifier("a").stored_key, mock.verifier("a").server_key);
-        assert_eq!(
-            (mock.verifier("a").iterations, mock.verifier("a").salt.len()),
-            (4096, 16)
-        );
+        assert_eq!((mock.verifier("a").iterations, mock.verifier("a").salt.len()), (4096, 16));
         assert_eq!(mock.md5_hash("a"), mock.md5_hash("a"));
         assert_eq!(mock.verifier_or(None, "a"), mock.verifier("a"));
-        assert_eq!(
-            mock.verifier_or(Some(&mock.verifier("b")), "a"),
-            mock.verifier("b")
-        );
+        assert_eq!(mock.verifier_or(Some(&mock.verifier("b")), "a"), mock.verifier("b"));
     }
 
     #[test]
@@ -217,41 +189,22 @@ mod tests {
 
     #[test]
     fn a_mixed_list_is_imitated_in_proportion() {
-        let list: Vec<Secret> = (0..30)
-            .map(|_| Secret::Md5([b'0'; 32]))
-            .chain((0..10).map(|_| scram(4096, 16)))
-            .collect();
+        let list: Vec<Secret> =
+            (0..30).map(|_| Secret::Md5([b'0'; 32])).chain((0..10).map(|_| scram(4096, 16))).collect();
         let mock = Mock::of([3; 32], &list);
-        let scrams = (0..2000)
-            .filter(|n| mock.scram_under_md5(&format!("user{n}")))
-            .count();
-        assert!(
-            (400..600).contains(&scrams),
-            "{scrams} of 2000 for a quarter"
-        );
+        let scrams = (0..2000).filter(|n| mock.scram_under_md5(&format!("user{n}"))).count();
+        assert!((400..600).contains(&scrams), "{scrams} of 2000 for a quarter");
     }
 
     #[test]
     fn the_look_under_md5_and_the_verifier_agree() {
-        let list = [
-            scram(4096, 16),
-            scram(600_000, 24),
-            Secret::Md5([b'0'; 32]),
-            Secret::Plain("x".into()),
-        ];
+        let list = [scram(4096, 16), scram(600_000, 24), Secret::Md5([b'0'; 32]), Secret::Plain("x".into())];
         let mock = Mock::of([3; 32], &list);
         for n in 0..200 {
             let user = format!("user{n}");
-            if let Some(Look::Scram {
-                iterations,
-                salt_len,
-            }) = mock.draw(&user, |_| true)
-            {
+            if let Some(Look::Scram { iterations, salt_len }) = mock.draw(&user, |_| true) {
                 let verifier = mock.verifier(&user);
-                assert_eq!(
-                    (verifier.iterations, verifier.salt.len()),
-                    (iterations, salt_len)
-                );
+                assert_eq!((verifier.iterations, verifier.salt.len()), (iterations, salt_len));
             }
         }
     }

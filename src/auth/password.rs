@@ -16,9 +16,7 @@ pub fn text(body: &[u8]) -> Result<&[u8], ClientError> {
     match body.iter().position(|&byte| byte == 0) {
         Some(0) if body.len() == 1 => Err(ClientError::EmptyPassword),
         Some(end) if end + 1 == body.len() => Ok(&body[..end]),
-        _ => Err(ClientError::Malformed(
-            "password message does not end at its NUL",
-        )),
+        _ => Err(ClientError::Malformed("password message does not end at its NUL")),
     }
 }
 
@@ -59,17 +57,11 @@ mod tests {
         assert_eq!(text(b"abc\0"), Ok(&b"abc"[..]));
         assert_eq!(text(b"\0"), Err(ClientError::EmptyPassword));
         for body in [&b""[..], b"abc", b"a\0b\0", b"\0\0"] {
-            assert!(
-                matches!(text(body), Err(ClientError::Malformed(_))),
-                "{body:?}"
-            );
+            assert!(matches!(text(body), Err(ClientError::Malformed(_))), "{body:?}");
         }
         let mut long = vec![b'x'; MESSAGE_MAX];
         long.push(0);
-        assert_eq!(
-            text(&long),
-            Err(ClientError::Malformed("password message too long"))
-        );
+        assert_eq!(text(&long), Err(ClientError::Malformed("password message too long")));
         assert_eq!(text(&long[1..]).map(<[u8]>::len), Ok(MESSAGE_MAX - 1));
     }
 
@@ -83,18 +75,9 @@ mod tests {
             Secret::Scram(keys.verifier(b"salt", 2)),
         ];
         for secret in &secrets {
-            assert!(
-                super::matches(Some(secret), "bob", b"secret", &mock),
-                "{secret:?}"
-            );
-            assert!(
-                !super::matches(Some(secret), "bob", b"secreT", &mock),
-                "{secret:?}"
-            );
-            assert!(
-                !super::matches(Some(secret), "bob", b"", &mock),
-                "{secret:?}"
-            );
+            assert!(super::matches(Some(secret), "bob", b"secret", &mock), "{secret:?}");
+            assert!(!super::matches(Some(secret), "bob", b"secreT", &mock), "{secret:?}");
+            assert!(!super::matches(Some(secret), "bob", b"", &mock), "{secret:?}");
         }
         assert!(!super::matches(Some(&secrets[1]), "eve", b"secret", &mock));
         assert!(!super::matches(None, "bob", b"secret", &mock));
@@ -103,10 +86,7 @@ mod tests {
             Secret::Md5(md5::hash(b"", "bob")),
             Secret::Scram(scram::derive(b"", b"salt", 2).verifier(b"salt", 2)),
         ] {
-            assert!(
-                !super::matches(Some(&empty), "bob", b"", &mock),
-                "{empty:?}"
-            );
+            assert!(!super::matches(Some(&empty), "bob", b"", &mock), "{empty:?}");
         }
     }
 

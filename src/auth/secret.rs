@@ -110,30 +110,15 @@ mod tests {
     #[test]
     fn forms() {
         let md5 = "md5a3556571e93b0d20722ba62be61e8c2d";
-        assert_eq!(
-            Secret::parse(md5),
-            Ok(Secret::Md5(*b"a3556571e93b0d20722ba62be61e8c2d"))
-        );
+        assert_eq!(Secret::parse(md5), Ok(Secret::Md5(*b"a3556571e93b0d20722ba62be61e8c2d")));
         let upper = "md5A3556571E93B0D20722BA62BE61E8C2D";
         assert_eq!(Secret::parse(upper), Secret::parse(md5));
-        for plain in [
-            "",
-            "secret",
-            "md5",
-            "md5short",
-            "md5zz56571e93b0d20722ba62be61e8c2d0",
-            "scram-sha-256$x",
-            "é",
-        ] {
-            assert_eq!(
-                Secret::parse(plain),
-                Ok(Secret::Plain(plain.to_owned())),
-                "{plain}"
-            );
+        for plain in
+            ["", "secret", "md5", "md5short", "md5zz56571e93b0d20722ba62be61e8c2d0", "scram-sha-256$x", "é"]
+        {
+            assert_eq!(Secret::parse(plain), Ok(Secret::Plain(plain.to_owned())), "{plain}");
         }
-        let Ok(Secret::Scram(verifier)) = Secret::parse(SCRAM) else {
-            panic!()
-        };
+        let Ok(Secret::Scram(verifier)) = Secret::parse(SCRAM) else { panic!() };
         assert_eq!(verifier.iterations, 4096);
         assert_eq!(verifier.salt.len(), 16);
         assert_eq!(verifier.to_string(), SCRAM);
@@ -145,29 +130,14 @@ mod tests {
         for (text, what) in [
             ("SCRAM-SHA-256$", "':' expected after the iterations"),
             ("SCRAM-SHA-256$4096", "':' expected after the iterations"),
-            (
-                "SCRAM-SHA-256$x:AAAA$A:B",
-                "iterations are not a number from 1 to 10000000",
-            ),
-            (
-                "SCRAM-SHA-256$0:AAAA$A:B",
-                "iterations are not a number from 1 to 10000000",
-            ),
-            (
-                "SCRAM-SHA-256$+5:AAAA$A:B",
-                "iterations are not a number from 1 to 10000000",
-            ),
-            (
-                "SCRAM-SHA-256$99999999999:AAAA$A:B",
-                "iterations are not a number from 1 to 10000000",
-            ),
+            ("SCRAM-SHA-256$x:AAAA$A:B", "iterations are not a number from 1 to 10000000"),
+            ("SCRAM-SHA-256$0:AAAA$A:B", "iterations are not a number from 1 to 10000000"),
+            ("SCRAM-SHA-256$+5:AAAA$A:B", "iterations are not a number from 1 to 10000000"),
+            ("SCRAM-SHA-256$99999999999:AAAA$A:B", "iterations are not a number from 1 to 10000000"),
             ("SCRAM-SHA-256$4096:AAAA", "'$' expected after the salt"),
             ("SCRAM-SHA-256$4096:A$A:B", "the salt is not base64"),
             ("SCRAM-SHA-256$4096:AAAA$A", "':' expected after StoredKey"),
-            (
-                "SCRAM-SHA-256$4096:AAAA$AAAA:AAAA",
-                "StoredKey is not base64 of 32 bytes",
-            ),
+            ("SCRAM-SHA-256$4096:AAAA$AAAA:AAAA", "StoredKey is not base64 of 32 bytes"),
             (
                 "SCRAM-SHA-256$4096:AAAA$WG5d8oPm3OtcPnkdi4Uo7BkeZkBFzpcXkuLmtbsT4qY=:AAAA",
                 "ServerKey is not base64 of 32 bytes",
@@ -179,14 +149,8 @@ mod tests {
 
     #[test]
     fn pool_passwd_forms() {
-        assert_eq!(
-            Secret::parse_pool_passwd("TEXTmd5"),
-            Ok(Secret::Plain("md5".into()))
-        );
-        assert_eq!(
-            Secret::parse_pool_passwd("plain"),
-            Ok(Secret::Plain("plain".into()))
-        );
+        assert_eq!(Secret::parse_pool_passwd("TEXTmd5"), Ok(Secret::Plain("md5".into())));
+        assert_eq!(Secret::parse_pool_passwd("plain"), Ok(Secret::Plain("plain".into())));
         assert_eq!(Secret::parse_pool_passwd("AESxyz"), Err(SecretError::Aes));
         assert_eq!(Secret::parse_pool_passwd("TEXTa\0"), Err(SecretError::Nul));
         let md5 = "md5a3556571e93b0d20722ba62be61e8c2d";
@@ -196,10 +160,7 @@ mod tests {
     #[test]
     fn debug_never_shows_a_secret() {
         let shown = format!("{:?} {:?}", Secret::parse("hunter2"), Secret::parse(SCRAM));
-        assert!(
-            !shown.contains("hunter2") && !shown.contains("WG5d") && !shown.contains("W22Z"),
-            "{shown}"
-        );
+        assert!(!shown.contains("hunter2") && !shown.contains("WG5d") && !shown.contains("W22Z"), "{shown}");
     }
 
     proptest! {

@@ -43,6 +43,8 @@ pub enum Owed {
     OwnClose(StatementId),
     /// Our own simple query.
     OwnQuery,
+    /// Our own Sync, to end a pipeline that goes on elsewhere.
+    OwnSync,
 }
 
 /// An answer that is ours to give.
@@ -101,7 +103,7 @@ impl Ledger {
     /// Enters one message that was, or is about to be, sent.
     pub fn owe(&mut self, owed: Owed) {
         match owed {
-            Owed::Sync => {
+            Owed::Sync | Owed::OwnSync => {
                 self.unsynced = false;
                 self.ignoring = false;
             }
@@ -141,10 +143,7 @@ impl Ledger {
 
     /// How many ReadyForQuery the client still waits for.
     pub fn readies(&self) -> usize {
-        self.owed
-            .iter()
-            .filter(|owed| matches!(owed, Owed::Sync | Owed::Query | Owed::FunctionCall))
-            .count()
+        self.owed.iter().filter(|owed| matches!(owed, Owed::Sync | Owed::Query | Owed::FunctionCall)).count()
     }
 
     /// The next answer that is ours to give, if its turn has come. Ask again until `None`.
@@ -205,7 +204,7 @@ impl Ledger {
     pub fn ready(&mut self) -> Result<bool, Violation> {
         match self.owed.pop_front() {
             Some(Owed::Sync | Owed::Query | Owed::FunctionCall) => Ok(true),
-            Some(Owed::OwnQuery) => Ok(false),
+            Some(Owed::OwnQuery | Owed::OwnSync) => Ok(false),
             _ => Err(Violation::Tag),
         }
     }
@@ -228,12 +227,12 @@ impl Ledger {
             Some(Owed::OwnQuery) => failure.own = true,
             // ReadyForQuery follows; also when the commit at the Sync itself failed. Nothing owed: the server says
             // goodbye.
-            Some(Owed::Query | Owed::FunctionCall | Owed::Sync) | None => {}
+            Some(Owed::Query | Owed::FunctionCall | Owed::Sync | Owed::OwnSync) | None => {}
             Some(first) => {
                 failure.duplicate = *first == Owed::ParseDuplicate;
                 while let Some(owed) = self.owed.front().copied() {
                     match owed {
-                        Owed::Sync => return failure,
+                        Owed::Sync | Owed::OwnSync => return failure,
                         Owed::Parse(Some(statement)) => {
                             failure.unprepared.push(statement);
                             failure.parses += 1;

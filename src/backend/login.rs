@@ -65,7 +65,8 @@ impl Login {
         out: &mut Vec<u8>,
     ) -> Login {
         // Nothing else: what a session wants set is set when it gets the backend, and RESET returns to the server's own.
-        let parameters: [(&[u8], &[u8]); 2] = [(b"user", user.as_bytes()), (b"database", database.as_bytes())];
+        let parameters: [(&[u8], &[u8]); 2] =
+            [(b"user", user.as_bytes()), (b"database", database.as_bytes())];
         startup::put_startup(out, parameters.into_iter());
         Login {
             authentication: node::Login::new(user, credentials, nonce),

@@ -4,8 +4,8 @@ use std::num::NonZeroU64;
 
 use super::*;
 use crate::wire::Frame;
-use crate::wire::backend::{Report, put_command_complete, put_ready};
 use crate::wire::Sqlstate;
+use crate::wire::backend::{Report, put_command_complete, put_ready};
 use proptest::prelude::*;
 
 fn id(number: u64) -> StatementId {

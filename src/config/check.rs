@@ -28,9 +28,7 @@ fn nodes(draft: &mut Draft) {
     }
     let places = draft.node_places.clone();
     for (index, (node, place)) in nodes.iter().zip(&places).enumerate() {
-        let twin = nodes[..index]
-            .iter()
-            .position(|other| other.host == node.host && other.port == node.port);
+        let twin = nodes[..index].iter().position(|other| other.host == node.host && other.port == node.port);
         if let Some(twin) = twin {
             let text = format!(
                 "{} port {} is already a node, on line {}: every node has its own",
@@ -42,10 +40,7 @@ fn nodes(draft: &mut Draft) {
         }
         let other = nodes[..index].iter().find(|other| other.always_primary);
         if let (true, Some(other)) = (node.always_primary, other) {
-            let text = format!(
-                "{} port {} is always the primary already",
-                other.host, other.port
-            );
+            let text = format!("{} port {} is always the primary already", other.host, other.port);
             draft.error(place.clone(), text);
         }
     }
@@ -67,11 +62,7 @@ fn listen(draft: &mut Draft) {
     let nowhere = (listen.addresses.is_empty() && listen.unix_socket_dirs.is_empty())
         .then(|| "there is neither an address nor a unix_socket_dir: write one".to_string());
     let mut faults = vec![];
-    faults.extend(
-        relative
-            .or(too_long)
-            .map(|text| ("[listen] unix_socket_dir", text)),
-    );
+    faults.extend(relative.or(too_long).map(|text| ("[listen] unix_socket_dir", text)));
     faults.extend(nowhere.map(|text| ("[listen] address", text)));
     for (key, text) in faults {
         draft.error(draft.place(key), text);
@@ -83,10 +74,8 @@ fn shards(draft: &mut Draft) {
     if let (Some(count), Some(cores)) = (shards.count, &shards.cores)
         && count != cores.len()
     {
-        let text = format!(
-            "{count} is not the number of cores listed, which is {}: leave count out",
-            cores.len()
-        );
+        let text =
+            format!("{count} is not the number of cores listed, which is {}: leave count out", cores.len());
         draft.error(draft.place("[shards] count"), text);
     }
 }
@@ -133,10 +122,8 @@ fn auth(draft: &mut Draft, user_lines: &BTreeMap<String, usize>) {
 
 /// Only where admins were written down: the default one may well not exist.
 fn admin(draft: &mut Draft) {
-    let needs_secret = matches!(
-        draft.config.auth.method,
-        AuthMethod::Password | AuthMethod::Md5 | AuthMethod::ScramSha256
-    );
+    let needs_secret =
+        matches!(draft.config.auth.method, AuthMethod::Password | AuthMethod::Md5 | AuthMethod::ScramSha256);
     if !needs_secret || !draft.is_written("[admin] users") {
         return;
     }

@@ -77,25 +77,16 @@ impl Draft {
     }
 
     pub fn warning(&mut self, place: Place, text: impl Into<String>) {
-        self.warnings.push(Warning {
-            file: place.file,
-            line: place.line,
-            key: place.key,
-            text: text.into(),
-        });
+        self.warnings.push(Warning { file: place.file, line: place.line, key: place.key, text: text.into() });
     }
 
     /// The end of loading: the configuration, or everything that is wrong with it.
     pub fn finish(mut self) -> Result<Loaded, ConfigErrors> {
         let files = first_seen(&self.file, self.errors.iter().map(|error| &error.file));
-        self.errors
-            .sort_by_key(|error| (rank(&files, &error.file), error.line.unwrap_or(usize::MAX)));
+        self.errors.sort_by_key(|error| (rank(&files, &error.file), error.line.unwrap_or(usize::MAX)));
         self.errors.dedup();
         ConfigErrors::check(self.errors)?;
-        let files = first_seen(
-            &self.file,
-            self.warnings.iter().map(|warning| &warning.file),
-        );
+        let files = first_seen(&self.file, self.warnings.iter().map(|warning| &warning.file));
         self.warnings.sort_by_key(|warning| {
             let line = warning.line.unwrap_or(usize::MAX);
             (rank(&files, &warning.file), line)
@@ -103,32 +94,19 @@ impl Draft {
         let effective = self.config.to_toml(native::Passwords::Masked);
         Ok(Loaded {
             config: self.config,
-            report: Report {
-                lines: self.lines,
-                defaults: self.defaults,
-                warnings: self.warnings,
-                effective,
-            },
+            report: Report { lines: self.lines, defaults: self.defaults, warnings: self.warnings, effective },
         })
     }
 }
 
 impl Place {
     pub fn line(file: &Path, line: usize, key: impl Into<String>) -> Place {
-        Place {
-            file: file.to_path_buf(),
-            line: Some(line),
-            key: Some(key.into()),
-        }
+        Place { file: file.to_path_buf(), line: Some(line), key: Some(key.into()) }
     }
 
     /// A place in a file whose lines have no keys.
     pub fn bare(file: &Path, line: Option<usize>) -> Place {
-        Place {
-            file: file.to_path_buf(),
-            line,
-            key: None,
-        }
+        Place { file: file.to_path_buf(), line, key: None }
     }
 }
 
@@ -144,8 +122,5 @@ fn first_seen<'a>(named: &Path, files: impl Iterator<Item = &'a PathBuf>) -> Vec
 }
 
 fn rank(files: &[PathBuf], file: &Path) -> usize {
-    files
-        .iter()
-        .position(|seen| seen == file)
-        .unwrap_or(usize::MAX)
+    files.iter().position(|seen| seen == file).unwrap_or(usize::MAX)
 }

@@ -31,17 +31,11 @@ pub struct ConfigErrors {
 impl ConfigErrors {
     /// `Ok` when nothing was found, so that the last line of a check can be this.
     pub(super) fn check(errors: Vec<ConfigError>) -> Result<(), ConfigErrors> {
-        if errors.is_empty() {
-            Ok(())
-        } else {
-            Err(ConfigErrors { errors })
-        }
+        if errors.is_empty() { Ok(()) } else { Err(ConfigErrors { errors }) }
     }
 
     pub(super) fn one(error: ConfigError) -> ConfigErrors {
-        ConfigErrors {
-            errors: vec![error],
-        }
+        ConfigErrors { errors: vec![error] }
     }
 
     pub fn iter(&self) -> impl Iterator<Item = &ConfigError> {

@@ -29,8 +29,8 @@ pub use native::{Change, Passwords, changes, reference};
 pub use read::load;
 pub use report::{Line, Report, Warning};
 pub use values::{
-    Admin, Auth, AuthMethod, Balance, Causal, Config, Failover, FailoverMode, HbaSource, Listen,
-    Log, LogLevel, Monitor, Node, Pool, PoolMode, PoolOverride, Reads, Route, Shards,
+    Admin, Auth, AuthMethod, Balance, Causal, Config, Failover, FailoverMode, HbaSource, Listen, Log,
+    LogLevel, Monitor, Node, Pool, PoolMode, PoolOverride, Reads, Route, Shards,
 };
 
 /// A configuration that may be run, and what its file became.

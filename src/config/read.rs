@@ -51,10 +51,7 @@ fn from_toml(path: &Path, text: &str, open: Open<'_>) -> (Draft, UserLines) {
     if let Some(line) = line_without_utf8(text) {
         let mut draft = Draft::new(path, super::Config::default());
         draft.torn = true;
-        draft.error(
-            Place::bare(path, Some(line)),
-            "this line is not UTF-8: save the file as UTF-8",
-        );
+        draft.error(Place::bare(path, Some(line)), "this line is not UTF-8: save the file as UTF-8");
         return (draft, UserLines::new());
     }
     let mut draft = native::draft(text, path);
@@ -129,8 +126,7 @@ struct Source {
 impl Source {
     fn add(&mut self, path: &Path, text: &str, depth: usize, open: Open<'_>) {
         let (settings, faults) = lexer::settings(text, path);
-        self.faults
-            .extend(faults.into_iter().map(|fault| (path.to_path_buf(), fault)));
+        self.faults.extend(faults.into_iter().map(|fault| (path.to_path_buf(), fault)));
         for setting in settings {
             match setting.name == INCLUDE {
                 true => self.include(path, &setting, depth, open),
@@ -142,9 +138,7 @@ impl Source {
     fn include(&mut self, path: &Path, setting: &Setting, depth: usize, open: Open<'_>) {
         let file = beside(path, Path::new(&setting.value));
         let wrong = if depth > INCLUDE_DEPTH_MAX {
-            format!(
-                "{INCLUDE_DEPTH_MAX} files include one another already: does one include itself?"
-            )
+            format!("{INCLUDE_DEPTH_MAX} files include one another already: does one include itself?")
         } else {
             match open(&file) {
                 Ok(bytes) => {
@@ -166,19 +160,14 @@ impl Source {
 fn read_hba(draft: &mut Draft, file: PathBuf, open: Open<'_>) {
     match open(&file) {
         Ok(bytes) => {
-            draft.config.auth.hba = Some(super::HbaSource {
-                path: file,
-                text: String::from_utf8_lossy(&bytes).into_owned(),
-            });
+            draft.config.auth.hba =
+                Some(super::HbaSource { path: file, text: String::from_utf8_lossy(&bytes).into_owned() });
         }
         Err(error) => {
             let text = format!("{} cannot be read: {error}", file.display());
             draft.error(draft.place("[auth] hba"), text);
             // Present, so that nobody reports it as missing too.
-            draft.config.auth.hba = Some(super::HbaSource {
-                path: file,
-                text: String::new(),
-            });
+            draft.config.auth.hba = Some(super::HbaSource { path: file, text: String::new() });
         }
     }
 }

@@ -126,22 +126,10 @@ mod tests {
     #[test]
     fn a_line_shows_what_it_became_and_its_warning() {
         let shown = |line: Line| line.to_string();
-        assert_eq!(
-            shown(line("1", &["[a] b = 1"], None)),
-            "p.conf:3  key = 1  ->  [a] b = 1"
-        );
-        assert_eq!(
-            shown(line("", &["x", "y"], None)),
-            "p.conf:3  key = ''  ->  x; y"
-        );
-        assert_eq!(
-            shown(line("1", &[], Some("w"))),
-            "p.conf:3  key = 1  ->  warning: w"
-        );
-        assert_eq!(
-            shown(line("1", &["x"], Some("w"))),
-            "p.conf:3  key = 1  ->  x  (warning: w)"
-        );
+        assert_eq!(shown(line("1", &["[a] b = 1"], None)), "p.conf:3  key = 1  ->  [a] b = 1");
+        assert_eq!(shown(line("", &["x", "y"], None)), "p.conf:3  key = ''  ->  x; y");
+        assert_eq!(shown(line("1", &[], Some("w"))), "p.conf:3  key = 1  ->  warning: w");
+        assert_eq!(shown(line("1", &["x"], Some("w"))), "p.conf:3  key = 1  ->  x  (warning: w)");
     }
 
     #[test]

@@ -31,8 +31,7 @@ pub(super) fn user_list(text: &str) -> Secrets {
             Some((user, secret)) => secrets.add(number, user, secret, Twice::LastCounts),
             None => secrets.errors.push((
                 number,
-                "this line is not two strings in double quotes: write \"user\" \"secret\""
-                    .to_string(),
+                "this line is not two strings in double quotes: write \"user\" \"secret\"".to_string(),
             )),
         }
     }
@@ -57,12 +56,7 @@ pub(super) fn pool_passwd(text: &str) -> Secrets {
             }
             Some((user, secret)) => {
                 let secret = secret.strip_prefix("TEXT").unwrap_or(secret);
-                secrets.add(
-                    number,
-                    user.to_string(),
-                    secret.to_string(),
-                    Twice::FirstCounts,
-                );
+                secrets.add(number, user.to_string(), secret.to_string(), Twice::FirstCounts);
             }
         }
     }
@@ -88,9 +82,7 @@ pub(super) fn is_aes(secret: &str) -> bool {
         // Base64 of whole cipher blocks, so that a plain password that only starts alike stays one.
         text.len() >= 24
             && text.len().is_multiple_of(4)
-            && text
-                .bytes()
-                .all(|byte| byte.is_ascii_alphanumeric() || b"+/=".contains(&byte))
+            && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"+/=".contains(&byte))
     })
 }
 
@@ -113,8 +105,7 @@ impl Secrets {
                 Twice::FirstCounts => *first,
                 Twice::LastCounts => line,
             };
-            let text =
-                format!("user {user:?} stands on line {first} already; line {counts} counts");
+            let text = format!("user {user:?} stands on line {first} already; line {counts} counts");
             self.warnings.push((line, text));
             if twice == Twice::FirstCounts {
                 return;
@@ -174,11 +165,8 @@ mod tests {
              \"q\"\"q\" \"s\"\"s\"\n\"cid\"\"\" \"SCRAM-SHA-256$4096:c2FsdA==$a:b\"\n"
         );
         let secrets = user_list(&text);
-        let users: Vec<(&str, &str)> = secrets
-            .users
-            .iter()
-            .map(|(user, secret)| (user.as_str(), secret.as_str()))
-            .collect();
+        let users: Vec<(&str, &str)> =
+            secrets.users.iter().map(|(user, secret)| (user.as_str(), secret.as_str())).collect();
         assert_eq!(
             users,
             [

@@ -10,10 +10,8 @@ use super::*;
 
 /// Loads `main` from files that exist in memory only.
 fn load_from(main: &str, files: &[(&str, &str)]) -> Result<Loaded, ConfigErrors> {
-    let files: BTreeMap<PathBuf, &str> = files
-        .iter()
-        .map(|(name, text)| (PathBuf::from(name), *text))
-        .collect();
+    let files: BTreeMap<PathBuf, &str> =
+        files.iter().map(|(name, text)| (PathBuf::from(name), *text)).collect();
     let open = |path: &Path| match files.get(path) {
         Some(text) => Ok(text.as_bytes().to_vec()),
         None => Err(io::Error::from(io::ErrorKind::NotFound)),
@@ -29,12 +27,7 @@ fn errors(main: &str, files: &[(&str, &str)]) -> Vec<String> {
 }
 
 fn warnings(loaded: &Loaded) -> Vec<String> {
-    loaded
-        .report
-        .warnings
-        .iter()
-        .map(Warning::to_string)
-        .collect()
+    loaded.report.warnings.iter().map(Warning::to_string).collect()
 }
 
 fn repository(path: &str) -> PathBuf {
@@ -74,23 +67,14 @@ fn the_contract_loads_as_printed() {
     port = 5433
     weight = 1
 "#;
-    let loaded = load_from(
-        "/etc/p.toml",
-        &[("/etc/p.toml", text), ("/etc/userlist.txt", USERS)],
-    );
+    let loaded = load_from("/etc/p.toml", &[("/etc/p.toml", text), ("/etc/userlist.txt", USERS)]);
     let loaded = loaded.unwrap();
     let mut expected = Config::default();
     expected.shards.count = Some(2);
-    expected
-        .auth
-        .users
-        .insert("postgres".into(), "secret".into());
+    expected.auth.users.insert("postgres".into(), "secret".into());
     expected.auth.users_file = Some("/etc/userlist.txt".into());
     expected.monitor.password = Some("secret".into());
-    expected.nodes.push(Node {
-        port: 5433,
-        ..Node::default()
-    });
+    expected.nodes.push(Node { port: 5433, ..Node::default() });
     assert_eq!(loaded.config, expected);
     assert_eq!(warnings(&loaded), [""; 0]);
     assert!(loaded.report.effective.contains("password = \"*****\""));
@@ -98,21 +82,12 @@ fn the_contract_loads_as_printed() {
 
 #[test]
 fn every_example_loads() {
-    for name in [
-        "minimal.toml",
-        "full.toml",
-        "session-pooling.toml",
-        "pgpool.conf",
-    ] {
+    for name in ["minimal.toml", "full.toml", "session-pooling.toml", "pgpool.conf"] {
         let loaded = load(&repository("configs").join(name));
         let loaded = loaded.unwrap_or_else(|errors| panic!("{errors}"));
         assert_eq!(warnings(&loaded), [""; 0], "{name}");
         assert!(!loaded.config.nodes.is_empty());
-        assert_eq!(
-            loaded.config.monitor.password.as_deref(),
-            Some("secret"),
-            "{name}"
-        );
+        assert_eq!(loaded.config.monitor.password.as_deref(), Some("secret"), "{name}");
     }
 }
 
@@ -174,22 +149,13 @@ port = 5432
 #[test]
 fn a_file_that_is_missing_is_named() {
     let missing = errors("d/none.toml", &[]);
-    assert!(
-        missing[0].starts_with("d/none.toml: the file cannot be read: "),
-        "{missing:?}"
-    );
+    assert!(missing[0].starts_with("d/none.toml: the file cannot be read: "), "{missing:?}");
     let text = "[auth]\nusers = \"u.txt\"\n[[node]]\nhost = \"a\"\n";
     let users = errors("d/f.toml", &[("d/f.toml", text)]);
-    assert!(
-        users[0].starts_with("d/f.toml:2: [auth] users: d/u.txt cannot be read: "),
-        "{users:?}"
-    );
+    assert!(users[0].starts_with("d/f.toml:2: [auth] users: d/u.txt cannot be read: "), "{users:?}");
     let text = "[auth]\nmethod = \"hba\"\nhba = \"h\"\n[[node]]\nhost = \"a\"\n";
     let hba = errors("f.toml", &[("f.toml", text)]);
-    assert!(
-        hba[0].starts_with("f.toml:3: [auth] hba: h cannot be read: "),
-        "{hba:?}"
-    );
+    assert!(hba[0].starts_with("f.toml:3: [auth] hba: h cannot be read: "), "{hba:?}");
     assert_eq!((missing.len(), users.len(), hba.len()), (1, 1, 1));
 }
 
@@ -197,10 +163,7 @@ fn a_file_that_is_missing_is_named() {
 fn a_bad_user_list_line_has_its_own_place() {
     let text = "[auth]\nusers = \"u.txt\"\n[[node]]\nhost = \"a\"\n";
     assert_eq!(
-        errors(
-            "f.toml",
-            &[("f.toml", text), ("u.txt", "\"a\" \"b\"\nbad\n")]
-        ),
+        errors("f.toml", &[("f.toml", text), ("u.txt", "\"a\" \"b\"\nbad\n")]),
         ["u.txt:2: this line is not two strings in double quotes: write \"user\" \"secret\""]
     );
 }
@@ -210,18 +173,10 @@ fn checks_across_keys() {
     let trust = "[auth]\nmethod = \"trust\"\n";
     let node = "[[node]]\nhost = \"a\"\n";
     for (text, wrong) in [
+        (trust.to_string(), "f.toml: there is no node: add a [[node]]"),
+        (format!("{trust}{node}{node}"), "f.toml:6: [[node]] host: a port 5432 is already a node, on line 4"),
         (
-            trust.to_string(),
-            "f.toml: there is no node: add a [[node]]",
-        ),
-        (
-            format!("{trust}{node}{node}"),
-            "f.toml:6: [[node]] host: a port 5432 is already a node, on line 4",
-        ),
-        (
-            format!(
-                "{trust}{node}always_primary = true\n[[node]]\nhost = \"b\"\nalways_primary = true\n"
-            ),
+            format!("{trust}{node}always_primary = true\n[[node]]\nhost = \"b\"\nalways_primary = true\n"),
             "f.toml:7: [[node]] host: a port 5432 is always the primary already",
         ),
         (
@@ -236,10 +191,7 @@ fn checks_across_keys() {
             format!("{trust}[listen]\nunix_socket_dir = \"run\"\n{node}"),
             "f.toml:4: [listen] unix_socket_dir: run must start with /",
         ),
-        (
-            format!("[auth]\nmethod = \"hba\"\n{node}"),
-            "f.toml: [auth] hba: is missing",
-        ),
+        (format!("[auth]\nmethod = \"hba\"\n{node}"), "f.toml: [auth] hba: is missing"),
         (
             format!("{trust}[monitor]\npassword = \"SCRAM-SHA-256$4096:a$b:c\"\n{node}"),
             "f.toml:4: [monitor] password: nobody can log in with a SCRAM secret",
@@ -253,20 +205,14 @@ fn checks_across_keys() {
         assert_eq!(found.len(), 1, "{text}: {found:?}");
         assert!(found[0].starts_with(wrong), "{found:?}");
     }
-    let nodes: String = (0..129)
-        .map(|n| format!("[[node]]\nhost = \"n{n}\"\n"))
-        .collect();
+    let nodes: String = (0..129).map(|n| format!("[[node]]\nhost = \"n{n}\"\n")).collect();
     let found = errors("f.toml", &[("f.toml", &format!("{trust}{nodes}"))]);
-    assert_eq!(
-        found,
-        ["f.toml:260: [[node]] host: there are 129 nodes: 128 are the most"]
-    );
+    assert_eq!(found, ["f.toml:260: [[node]] host: there are 129 nodes: 128 are the most"]);
 }
 
 #[test]
 fn secrets_that_cannot_work_are_warned_about() {
-    let text =
-        "[auth]\nusers = \"u\"\n[admin]\nusers = [\"a\", \"ghost\"]\n[[node]]\nhost = \"h\"\n";
+    let text = "[auth]\nusers = \"u\"\n[admin]\nusers = [\"a\", \"ghost\"]\n[[node]]\nhost = \"h\"\n";
     let users = format!("\"a\" \"md5{}\"\n", "0".repeat(32));
     let loaded = load_from("f.toml", &[("f.toml", text), ("u", &users)]).unwrap();
     assert_eq!(
@@ -311,17 +257,10 @@ fn text_that_is_not_utf8_is_refused_only_where_it_counts() {
     assert!(load_with(Path::new("p.conf"), &comment).is_ok());
     let value = open(b"backend_hostname0 = 'a\xfc'\nbackend_port0 = 1\n");
     let errors = load_with(Path::new("p.conf"), &value).unwrap_err();
-    assert!(
-        errors
-            .to_string()
-            .contains("p.conf:1: backend_hostname0: the value is not UTF-8")
-    );
+    assert!(errors.to_string().contains("p.conf:1: backend_hostname0: the value is not UTF-8"));
     let toml = open(b"[listen]\n# \xfc\n");
     let errors = load_with(Path::new("p.toml"), &toml).unwrap_err();
-    assert_eq!(
-        errors.to_string(),
-        "p.toml:2: this line is not UTF-8: save the file as UTF-8"
-    );
+    assert_eq!(errors.to_string(), "p.toml:2: this line is not UTF-8: save the file as UTF-8");
 }
 
 #[test]

@@ -34,10 +34,7 @@ pub(super) fn parse_bytes(text: &str) -> Result<u64, String> {
 /// Prints with the largest unit that leaves a whole number. Whole microseconds only: nothing
 /// finer can be written.
 pub(super) fn print_duration(duration: Duration) -> String {
-    print(
-        duration.as_micros().try_into().unwrap_or(u64::MAX),
-        DURATION_UNITS,
-    )
+    print(duration.as_micros().try_into().unwrap_or(u64::MAX), DURATION_UNITS)
 }
 
 /// Prints with the largest unit that leaves a whole number.
@@ -47,25 +44,18 @@ pub(super) fn print_bytes(bytes: u64) -> String {
 
 /// How many microseconds a time unit has, how many bytes a size unit.
 pub(super) fn factor(unit: &str, units: &[(&str, u64)]) -> Option<u64> {
-    units
-        .iter()
-        .find(|(name, _)| *name == unit)
-        .map(|(_, factor)| *factor)
+    units.iter().find(|(name, _)| *name == unit).map(|(_, factor)| *factor)
 }
 
 fn split(text: &str) -> (&str, &str) {
     let text = text.trim();
-    let end = text
-        .find(|c: char| !c.is_ascii_digit())
-        .unwrap_or(text.len());
+    let end = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
     (&text[..end], text[end..].trim_start())
 }
 
 fn whole(number: &str, text: &str, wanted: &str) -> Result<u64, String> {
     if number.is_empty() {
-        return Err(format!(
-            "{text:?} is not {wanted}: a whole number and a unit"
-        ));
+        return Err(format!("{text:?} is not {wanted}: a whole number and a unit"));
     }
     number.parse().map_err(|_| format!("{text:?} is too large"))
 }
@@ -100,13 +90,8 @@ pub(super) const DURATION_UNITS: &[(&str, u64)] = &[
 ];
 
 /// In bytes, largest first.
-pub(super) const BYTE_UNITS: &[(&str, u64)] = &[
-    ("TB", 1 << 40),
-    ("GB", 1 << 30),
-    ("MB", 1 << 20),
-    ("kB", 1 << 10),
-    ("B", 1),
-];
+pub(super) const BYTE_UNITS: &[(&str, u64)] =
+    &[("TB", 1 << 40), ("GB", 1 << 30), ("MB", 1 << 20), ("kB", 1 << 10), ("B", 1)];
 
 #[cfg(test)]
 mod tests {

@@ -310,19 +310,13 @@ impl Default for Config {
 impl Config {
     /// The pool mode of a lease: the user's, else the database's, else the pool's.
     pub fn mode_for(&self, database: &str, user: &str) -> PoolMode {
-        self.user(user)
-            .mode
-            .or(self.database(database).mode)
-            .unwrap_or(self.pool.mode)
+        self.user(user).mode.or(self.database(database).mode).unwrap_or(self.pool.mode)
     }
 
     /// How many backends per node a (database, user) may have: the user's, else the database's,
     /// else the pool's.
     pub fn size_for(&self, database: &str, user: &str) -> u32 {
-        self.user(user)
-            .size
-            .or(self.database(database).size)
-            .unwrap_or(self.pool.size)
+        self.user(user).size.or(self.database(database).size).unwrap_or(self.pool.size)
     }
 
     fn database(&self, name: &str) -> PoolOverride {
@@ -348,12 +342,7 @@ impl Default for Listen {
 
 impl Default for Shards {
     fn default() -> Shards {
-        Shards {
-            count: None,
-            cores: None,
-            pin: true,
-            spin: Duration::ZERO,
-        }
+        Shards { count: None, cores: None, pin: true, spin: Duration::ZERO }
     }
 }
 
@@ -428,9 +417,7 @@ impl std::fmt::Debug for Monitor {
 
 impl Default for Admin {
     fn default() -> Admin {
-        Admin {
-            users: vec!["postgres".to_string()],
-        }
+        Admin { users: vec!["postgres".to_string()] }
     }
 }
 

@@ -80,8 +80,11 @@ pub enum ToShard {
     Topology(Arc<Topology>),
     /// The configuration was read again.
     Policy(Arc<Policy>),
-    /// Whoever has this process id and secret is to cancel what it runs. Sent by shards to each other.
-    Cancel { process_id: u32, secret: Box<[u8]> },
+    /// Whoever has this process id and secret is to cancel what it runs. Sent by shards to each other; answered with
+    /// `Cancelled` when the server has taken the request, or at once by those whom it does not mean.
+    Cancel { process_id: u32, secret: Box<[u8]>, from: ShardId, ticket: Ticket },
+    /// The answer to `Cancel`.
+    Cancelled { ticket: Ticket },
     /// The answer to [`ToControl::Work`].
     Worked { ticket: Ticket, result: Worked },
     /// The answer to [`ToControl::Admin`].
@@ -124,6 +127,8 @@ pub struct Lent {
     pub address: LentAddress,
     /// When it is too old to be used again.
     pub expires: Option<std::time::Instant>,
+    /// Whether functions we do not know may have left something on it.
+    pub touched: bool,
 }
 
 /// A setting's value, by the way it is said.

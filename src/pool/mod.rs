@@ -186,9 +186,7 @@ impl<B, W> Pool<B, W> {
 
     /// How long the first in line has been waiting.
     pub fn waiting_longest(&self, now: Instant) -> Duration {
-        self.waiting
-            .front()
-            .map_or(Duration::ZERO, |waiting| now.saturating_duration_since(waiting.since))
+        self.waiting.front().map_or(Duration::ZERO, |waiting| now.saturating_duration_since(waiting.since))
     }
 
     /// True exactly when there is nothing here at all.

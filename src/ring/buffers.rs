@@ -164,11 +164,7 @@ impl Buffers {
         debug_assert_eq!(self.references[id as usize].get(), 0);
         self.references[id as usize].set(1);
         self.free.set(self.free.get() - 1);
-        Chunk {
-            memory: Memory::Ring(Lease { buffers: self.clone(), id }),
-            start: 0,
-            end: length as u32,
-        }
+        Chunk { memory: Memory::Ring(Lease { buffers: self.clone(), id }), start: 0, end: length as u32 }
     }
 
     /// Whether so few buffers are free that bytes must leave them at once; see [`RECV_BUFFERS_LOW`].
@@ -273,8 +269,7 @@ fn memory_layout() -> Layout {
 }
 
 fn entries_layout() -> Layout {
-    Layout::from_size_align(RECV_BUFFERS * size_of::<BufRingEntry>(), PAGE)
-        .expect("a constant that fits")
+    Layout::from_size_align(RECV_BUFFERS * size_of::<BufRingEntry>(), PAGE).expect("a constant that fits")
 }
 
 /// The group that receives name; one per ring.

@@ -204,7 +204,11 @@ impl Inner {
     /// Submits what is queued and waits for one completion, at most `wait` (forever if `None`).
     fn submit_and_wait(&mut self, wait: Option<Duration>) {
         let ready = !self.uring.completion().is_empty();
-        if self.spin > Duration::ZERO && !ready && wait != Some(Duration::ZERO) && self.spin_for_completion(wait) {
+        if self.spin > Duration::ZERO
+            && !ready
+            && wait != Some(Duration::ZERO)
+            && self.spin_for_completion(wait)
+        {
             return;
         }
         let want = usize::from(!ready && wait != Some(Duration::ZERO));

@@ -286,7 +286,11 @@ impl Socket {
         .await;
         let mut inner = self.ring.inner.borrow_mut();
         let slot = &inner.sockets[self.slot as usize];
-        if !slot.received.is_empty() || slot.end.is_some() || slot.send.in_flight() || slot.send.queued_bytes > 0 {
+        if !slot.received.is_empty()
+            || slot.end.is_some()
+            || slot.send.in_flight()
+            || slot.send.queued_bytes > 0
+        {
             return None;
         }
         let slot = inner.sockets.remove(self.slot as usize);
@@ -490,10 +494,8 @@ impl Inner {
                     let part = chunk.get(skip..).unwrap_or_default();
                     skip = skip.saturating_sub(chunk.len());
                     if !part.is_empty() {
-                        vectors.vectors[count] = libc::iovec {
-                            iov_base: part.as_ptr().cast_mut().cast(),
-                            iov_len: part.len(),
-                        };
+                        vectors.vectors[count] =
+                            libc::iovec { iov_base: part.as_ptr().cast_mut().cast(), iov_len: part.len() };
                         count += 1;
                     }
                 }
@@ -635,13 +637,10 @@ impl Inner {
     fn connect(&mut self, index: u32, address: SockAddr) {
         let slot = &mut self.sockets[index as usize];
         let address = slot.connecting.insert(Box::new(address));
-        let entry = opcode::Connect::new(
-            types::Fd(slot.fd.as_raw_fd()),
-            address.as_ptr().cast(),
-            address.len(),
-        )
-        .build()
-        .user_data(Tag { kind: Kind::Connect, generation: slot.generation, slot: index }.pack());
+        let entry =
+            opcode::Connect::new(types::Fd(slot.fd.as_raw_fd()), address.as_ptr().cast(), address.len())
+                .build()
+                .user_data(Tag { kind: Kind::Connect, generation: slot.generation, slot: index }.pack());
         // SAFETY: the address is boxed and kept in the slot until the completion.
         unsafe { self.push(entry) }
     }
@@ -666,7 +665,6 @@ impl Inner {
             self.sockets.remove(index as usize);
         }
     }
-
 }
 
 /// The slot that `tag`'s operation belongs to, unless it has a new owner.

@@ -22,12 +22,10 @@ fn sentence(error: &io::Error, release: &str, disabled: &str) -> String {
         (_, "2", _) => "io_uring is switched off on this machine (kernel.io_uring_disabled = 2): \
              allow it with `sysctl kernel.io_uring_disabled=0`"
             .to_owned(),
-        (_, "1", Some(libc::EPERM)) => {
-            "io_uring is allowed only to a privileged group on this machine \
+        (_, "1", Some(libc::EPERM)) => "io_uring is allowed only to a privileged group on this machine \
              (kernel.io_uring_disabled = 1): allow it to all with `sysctl kernel.io_uring_disabled=0`, \
              or run pgweir in the group named by kernel.io_uring_group"
-                .to_owned()
-        }
+            .to_owned(),
         (_, _, Some(libc::EPERM | libc::EACCES | libc::ENOSYS)) => format!(
             "io_uring is refused ({error}), most likely by the container's seccomp profile: \
              run the container with a profile that allows io_uring_setup, io_uring_enter and io_uring_register \

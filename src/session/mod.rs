@@ -54,7 +54,11 @@ pub enum Order {
     /// A Parse of a name that is taken, by this statement.
     ParseDuplicate(Rc<Statement>),
     /// A Bind; the names take so many bytes of the body.
-    Bind { statement: Bound, portal: usize, names: usize },
+    Bind {
+        statement: Bound,
+        portal: usize,
+        names: usize,
+    },
     /// A Describe of a named statement.
     Describe(Rc<Statement>),
     /// A Describe of the unnamed statement.
@@ -81,7 +85,10 @@ pub enum Order {
     /// The same by the extended protocol, step by step.
     ConsoleParse,
     ConsoleBind,
-    ConsoleDescribe { statement: Rc<Statement>, portal: bool },
+    ConsoleDescribe {
+        statement: Rc<Statement>,
+        portal: bool,
+    },
     ConsoleExecute(Rc<Statement>),
 }
 
@@ -141,6 +148,8 @@ pub struct Session {
     /// Statements whose Close was not answered yet, in order.
     closing: VecDeque<(Box<[u8]>, Rc<Statement>)>,
     settings: SharedSettings,
+    /// Whether its transactions are SERIALIZABLE unless they say otherwise: a standby refuses those.
+    serializable: bool,
     startup_settings: SharedSettings,
     changes: Changes,
     pins: Pins,
@@ -152,11 +161,16 @@ pub struct Session {
     /// Whether an error was answered since the last ReadyForQuery.
     failed: bool,
     rolled_back: bool,
+    /// How many transactions ended since the last ReadyForQuery.
+    ends: usize,
+    /// Whether functions we do not know were called on the backend since it was last taken.
+    called_unknown: bool,
 }
 
 impl Session {
     pub fn new(settings: SharedSettings) -> Session {
         Session {
+            serializable: is_serializable(&settings),
             dialect: Dialect::default(),
             statement_mode: false,
             console: false,
@@ -174,12 +188,19 @@ impl Session {
             status: TransactionStatus::Idle,
             failed: false,
             rolled_back: false,
+            ends: 0,
+            called_unknown: false,
         }
     }
 
     /// What a backend must have set to serve this session.
     pub fn settings(&self) -> &SharedSettings {
         &self.settings
+    }
+
+    /// Whether its reads may run on a replica at all.
+    pub fn reads_anywhere(&self) -> bool {
+        !self.serializable
     }
 
     /// Why it keeps its backend.
@@ -322,6 +343,11 @@ impl Session {
         std::mem::take(&mut self.own_writes)
     }
 
+    /// Whether functions we do not know were called since the last call of this.
+    pub fn take_called_unknown(&mut self) -> bool {
+        std::mem::take(&mut self.called_unknown)
+    }
+
     /// The oldest Parse not answered yet was answered.
     pub fn parsed(&mut self) {
         if let Some(Parsing { makes: Some(statement), .. }) = self.parsing.pop_front() {
@@ -332,6 +358,7 @@ impl Session {
     /// The server completed something, with this tag. Worth calling while [`watches_tags`](Self::watches_tags).
     pub fn completed(&mut self, tag: &[u8]) {
         self.rolled_back = tag == b"ROLLBACK";
+        self.ends += usize::from(matches!(tag, b"COMMIT" | b"ROLLBACK" | b"PREPARE TRANSACTION"));
     }
 
     /// The client is being told of an error.
@@ -345,6 +372,7 @@ impl Session {
         self.status = status;
         let failed = std::mem::take(&mut self.failed);
         let rolled_back = std::mem::take(&mut self.rolled_back);
+        let ends = std::mem::take(&mut self.ends);
         let discarded = std::mem::take(&mut self.discard_all) && !failed;
         if discarded {
             self.pins = Pins::NONE;
@@ -356,7 +384,14 @@ impl Session {
         }
         if status == TransactionStatus::Idle {
             let settings = Rc::make_mut(&mut self.settings);
-            self.changes.finish(settings, Rc::make_mut(backend), &self.startup_settings, failed, rolled_back);
+            self.changes.finish(
+                settings,
+                Rc::make_mut(backend),
+                &self.startup_settings,
+                failed.then_some(ends),
+                rolled_back,
+            );
+            self.serializable = is_serializable(&self.settings);
         } else {
             self.changes.confirm(failed);
         }
@@ -448,7 +483,10 @@ impl Session {
         let names = body.len() - bind.rest.len();
         let portal = bind.portal.len();
         let Some(statement) = known else {
-            return Ok(Plan { order: Order::Bind { statement: Bound::Unknown, portal, names }, want: Want::Any });
+            return Ok(Plan {
+                order: Order::Bind { statement: Bound::Unknown, portal, names },
+                want: Want::Any,
+            });
         };
         let analysis = statement.analysis;
         if bind.portal.is_empty() {
@@ -473,6 +511,7 @@ impl Session {
         if effects.is_empty() {
             return;
         }
+        self.called_unknown |= effects.contains(Effects::UNKNOWN_CALL);
         self.own_writes |= effects.contains(Effects::SEQUENCE_STATE) && self.pins.is_empty();
         self.pins |= Pins::of(effects);
         self.discard_all |= effects.contains(Effects::DISCARD_ALL);
@@ -527,6 +566,13 @@ impl Session {
             .hint("Set pool.mode = \"transaction\" for this database or user.")
         })
     }
+}
+
+/// Whether these settings make transactions SERIALIZABLE by default.
+fn is_serializable(settings: &Settings) -> bool {
+    settings.get(b"default_transaction_isolation").is_some_and(|value| {
+        value.text().to_ascii_lowercase().windows(12).any(|part| part == b"serializable")
+    })
 }
 
 /// What a text needs.

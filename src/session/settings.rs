@@ -20,6 +20,15 @@ pub enum Value {
     TimeZone(Box<[u8]>),
 }
 
+impl Value {
+    /// The value as it was said.
+    pub fn text(&self) -> &[u8] {
+        match self {
+            Value::Plain(text) | Value::Sql(text) | Value::TimeZone(text) => text,
+        }
+    }
+}
+
 /// Names (as the server folds them) and values.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Settings {
@@ -53,6 +62,10 @@ impl Settings {
         };
     }
 
+    pub fn get(&self, name: &[u8]) -> Option<&Value> {
+        self.values.get(name)
+    }
+
     /// All names and values.
     pub fn iter(&self) -> impl Iterator<Item = (&[u8], &Value)> {
         self.values.iter().map(|(name, value)| (name.as_ref(), value))
@@ -76,9 +89,11 @@ impl Settings {
         for name in from.values.keys().filter(|name| name.as_ref() != role && gone(name)) {
             put(out, &[b"RESET ", &quoted(name)]);
         }
-        for (name, value) in self.values.iter().filter(|(name, value)| {
-            name.as_ref() != role && from.values.get(*name) != Some(value)
-        }) {
+        for (name, value) in self
+            .values
+            .iter()
+            .filter(|(name, value)| name.as_ref() != role && from.values.get(*name) != Some(value))
+        {
             put_set(out, name, value);
         }
         if let Some(value) = self.values.get(role)
@@ -101,10 +116,9 @@ fn put(out: &mut Vec<u8>, parts: &[&[u8]]) {
 
 fn put_set(out: &mut Vec<u8>, name: &[u8], value: &Value) {
     match value {
-        Value::Plain(value) => put(
-            out,
-            &[b"SELECT pg_catalog.set_config(", &literal(name), b",", &literal(value), b",false)"],
-        ),
+        Value::Plain(value) => {
+            put(out, &[b"SELECT pg_catalog.set_config(", &literal(name), b",", &literal(value), b",false)"])
+        }
         Value::Sql(value) => put(out, &[b"SET ", &quoted(name), b" TO ", value]),
         Value::TimeZone(value) => put(out, &[b"SET TIME ZONE ", value]),
     }
@@ -195,7 +209,9 @@ impl Changes {
         for change in changes {
             self.steps.push(match change {
                 Change::Set { name, value } => Step::Set(name.as_bytes().into(), Value::Sql(value.into())),
-                Change::SetTimeZone { value } => Step::Set((*b"timezone").into(), Value::TimeZone(value.into())),
+                Change::SetTimeZone { value } => {
+                    Step::Set((*b"timezone").into(), Value::TimeZone(value.into()))
+                }
                 Change::Reset { name } => Step::Reset(name.as_bytes().into()),
                 Change::ResetAll => Step::ResetAll,
                 Change::DiscardAll => {
@@ -228,11 +244,21 @@ impl Changes {
 
     /// The server is ready and no transaction is open: what became of `settings`, and of what the backend has.
     ///
-    /// `failed`: the last text got an error; then what it changed by itself is undone. `rolled_back`: the transaction
-    /// ended with ROLLBACK, also when COMMIT was asked for.
-    pub fn finish(&mut self, session: &mut Settings, backend: &mut Settings, startup: &Settings, failed: bool, rolled_back: bool) {
-        if failed {
-            self.steps.truncate(self.confirmed);
+    /// `failed`: the last text got an error, behind so many ends of transactions that had gone through; what it did since
+    /// the last of these is undone. `rolled_back`: the transaction ended with ROLLBACK, also when COMMIT was asked for.
+    pub fn finish(
+        &mut self,
+        session: &mut Settings,
+        backend: &mut Settings,
+        startup: &Settings,
+        failed: Option<usize>,
+        rolled_back: bool,
+    ) {
+        if let Some(ends) = failed {
+            let is_end = |step: &Step| matches!(step, Step::Commit | Step::Rollback);
+            let behind = self.steps.iter().enumerate().skip(self.confirmed).filter(|(_, step)| is_end(step));
+            let kept = ends.checked_sub(1).and_then(|last| behind.map(|(at, _)| at + 1).nth(last));
+            self.steps.truncate(kept.unwrap_or(self.confirmed));
         }
         let steps = std::mem::take(&mut self.steps);
         self.confirmed = 0;
@@ -312,7 +338,7 @@ mod tests {
             steps.note(changes(text.as_bytes(), Dialect::default()));
             steps.confirm(false);
         }
-        steps.finish(&mut session, &mut backend, &startup, false, rolled_back);
+        steps.finish(&mut session, &mut backend, &startup, None, rolled_back);
         let sql = |settings: &Settings| {
             let mut out = Vec::new();
             settings.put_switch(&Settings::default(), &mut out);
@@ -354,6 +380,20 @@ mod tests {
         assert_eq!(after(&[text], false).0, format!("SET \"a\".\"z\" TO 3;{START}"));
         let text = "SET a.x = 1; COMMIT; SET a.y = 2; ROLLBACK; SET a.z = 3";
         assert_eq!(after(&[text], false).0, format!("SET \"a\".\"x\" TO 1;SET \"a\".\"z\" TO 3;{START}"));
+    }
+
+    #[test]
+    fn an_error_undoes_what_came_since_the_last_end_that_went_through() {
+        let startup = Settings::default();
+        for (ends, sql) in [(0, ""), (1, "SET \"a\".\"x\" TO 1")] {
+            let (mut session, mut backend) = (Settings::default(), Settings::default());
+            let mut steps = Changes::default();
+            steps.note(changes(b"SET a.x = 1; COMMIT; SET a.y = 2; SELECT 1/0", Dialect::default()));
+            steps.finish(&mut session, &mut backend, &startup, Some(ends), false);
+            let mut out = Vec::new();
+            session.put_switch(&Settings::default(), &mut out);
+            assert_eq!(String::from_utf8(out).unwrap(), sql);
+        }
     }
 
     #[test]

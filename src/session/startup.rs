@@ -2,9 +2,9 @@
 
 use std::rc::Rc;
 
+use crate::wire::Sqlstate;
 use crate::wire::backend::Report;
 use crate::wire::startup::{self, Startup};
-use crate::wire::Sqlstate;
 
 use super::settings::Settings;
 
@@ -59,7 +59,10 @@ impl Request {
             }
         }
         let user = user.filter(|user| !user.is_empty()).ok_or_else(|| {
-            Report::fatal(Sqlstate::INVALID_AUTHORIZATION, "no PostgreSQL user name specified in startup packet")
+            Report::fatal(
+                Sqlstate::INVALID_AUTHORIZATION,
+                "no PostgreSQL user name specified in startup packet",
+            )
         })?;
         let database = database.filter(|database| !database.is_empty()).unwrap_or_else(|| user.clone());
         // As in the server, a parameter of its own wins over the same in `options`.
@@ -88,7 +91,10 @@ impl Request {
 
 fn text(what: &str, value: &[u8]) -> Result<Rc<str>, Report> {
     std::str::from_utf8(value).map(Rc::from).map_err(|_| {
-        Report::fatal(Sqlstate::INVALID_AUTHORIZATION, format!("the {what} name in the startup packet is not UTF-8"))
+        Report::fatal(
+            Sqlstate::INVALID_AUTHORIZATION,
+            format!("the {what} name in the startup packet is not UTF-8"),
+        )
     })
 }
 
@@ -131,7 +137,10 @@ mod tests {
             "SELECT pg_catalog.set_config(E'datestyle',E'ISO',false);\
              SELECT pg_catalog.set_config(E'geqo',E'off',false)"
         );
-        assert_eq!(read(0, b"user\0a\0options\0-h\0\0").unwrap_err().sqlstate, Sqlstate::FEATURE_NOT_SUPPORTED);
+        assert_eq!(
+            read(0, b"user\0a\0options\0-h\0\0").unwrap_err().sqlstate,
+            Sqlstate::FEATURE_NOT_SUPPORTED
+        );
     }
 
     #[test]

@@ -8,7 +8,7 @@
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use crate::door::ToShard;
+use crate::door::{ShardId, Ticket, ToShard};
 use crate::ring::Socket;
 use crate::wire::startup::put_cancel;
 
@@ -16,27 +16,53 @@ use super::Shard;
 use super::seats::Target;
 
 impl Shard {
-    /// A cancel request came in here: offers it to every shard.
-    pub(super) fn cancel_everywhere(self: &Rc<Self>, process_id: u32, secret: &[u8]) {
+    /// A cancel request came in here: offers it to every shard. Done when the server it concerns has taken it: clients
+    /// take the end of the connection they sent it on as the sign for that.
+    pub(super) async fn cancel_everywhere(self: &Rc<Self>, process_id: u32, secret: &[u8]) {
         self.counters().cancels.add(1);
-        for (index, door) in self.shared.shards.iter().enumerate() {
-            if index != self.id.index() {
-                let _ = door.send(ToShard::Cancel { process_id, secret: secret.into() });
+        match self.cancel_here(process_id, secret) {
+            Some(target) => self.cancelled(&target).await,
+            None => {
+                let offer = self.offer_cancel(process_id, secret);
+                self.ring.deadline(Instant::now() + CANCEL_MAX, offer).await;
             }
         }
-        self.cancel_here(process_id, secret);
     }
 
-    /// A cancel request is offered to this shard.
-    pub(super) fn cancel_here(self: &Rc<Self>, process_id: u32, secret: &[u8]) {
-        let Some(seat) = self.seats.meant_by(process_id, secret) else { return };
+    /// Another shard offers a cancel request.
+    pub(super) fn cancel_offered(
+        self: &Rc<Self>,
+        process_id: u32,
+        secret: &[u8],
+        from: ShardId,
+        ticket: Ticket,
+    ) {
+        let target = self.cancel_here(process_id, secret);
+        let shard = self.clone();
+        self.ring.spawn(async move {
+            if let Some(target) = target {
+                shard.cancelled(&target).await;
+            }
+            let _ = shard.shared.shards[from.index()].send(ToShard::Cancelled { ticket });
+        });
+    }
+
+    /// Cancels what the session that is meant does, if it is here and does anything; answers whose cancel is under way.
+    fn cancel_here(self: &Rc<Self>, process_id: u32, secret: &[u8]) -> Option<Target> {
+        let seat = self.seats.meant_by(process_id, secret)?;
         if seat.queued.get() {
             seat.cancelled.set(true);
-            return seat.wake(&self.ring);
+            seat.wake(&self.ring);
+            return None;
         }
-        let target = seat.target.borrow().clone();
-        if let Some(target) = target {
-            send(self.clone(), target);
+        let target = seat.target.borrow().clone()?;
+        send(self.clone(), target.clone());
+        Some(target)
+    }
+
+    async fn cancelled(&self, target: &Target) {
+        while target.cancels.get() > 0 {
+            self.ring.sleep_until(Instant::now() + CANCEL_LOOK).await;
         }
     }
 }
@@ -61,5 +87,7 @@ pub(super) fn send(shard: Rc<Shard>, target: Target) {
     });
 }
 
+/// How often a cancel under way is looked after.
+pub(super) const CANCEL_LOOK: Duration = Duration::from_millis(1);
 /// How long a cancel request may take.
 const CANCEL_MAX: Duration = Duration::from_secs(5);

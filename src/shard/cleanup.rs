@@ -36,7 +36,8 @@ async fn tidy(shard: &Rc<Shard>, link: &mut Link) -> Result<(), &'static str> {
     // What the client had left running is stopped; nobody waits for it.
     if !link.backend.ledger.settled() {
         if link.copy_in {
-            link.socket.send_with(|out| build(out, b'f', |out| out.extend_from_slice(b"the client is gone\0")));
+            link.socket
+                .send_with(|out| build(out, b'f', |out| out.extend_from_slice(b"the client is gone\0")));
             link.copy_in = false;
         }
         if link.backend.ledger.unsynced() {
@@ -53,7 +54,7 @@ async fn tidy(shard: &Rc<Shard>, link: &mut Link) -> Result<(), &'static str> {
     }
     // A cancel that is still under way would hit whoever comes next.
     while link.cancels.get() > 0 {
-        shard.ring.sleep_until(Instant::now() + CANCEL_LOOK).await;
+        shard.ring.sleep_until(Instant::now() + cancel::CANCEL_LOOK).await;
     }
     let mut failed = false;
     if link.backend.status() != TransactionStatus::Idle {
@@ -69,6 +70,7 @@ async fn tidy(shard: &Rc<Shard>, link: &mut Link) -> Result<(), &'static str> {
         link.backend.forget_statements();
         link.settings = SharedSettings::default();
         link.last_writer = 0;
+        link.touched_by = None;
         link.reset_owed = false;
     }
     match failed || link.backend.status() != TransactionStatus::Idle {
@@ -83,7 +85,10 @@ async fn settle(shard: &Rc<Shard>, link: &mut Link) -> Result<bool, &'static str
 }
 
 /// Reads until nothing is owed any more. The error that a message of our own got, if any.
-pub(super) async fn settle_with_error(shard: &Rc<Shard>, link: &mut Link) -> Result<Option<Report>, &'static str> {
+pub(super) async fn settle_with_error(
+    shard: &Rc<Shard>,
+    link: &mut Link,
+) -> Result<Option<Report>, &'static str> {
     let mut error = None;
     while !link.backend.ledger.settled() {
         let chunk = shard.received(&link.socket).await.ok_or("the connection broke")?;
@@ -102,7 +107,10 @@ fn swallow(link: &mut Link, bytes: &[u8], error: &mut Option<Report>) -> Result<
         let rest = &link.incoming.held[at..];
         match Frame::read(rest) {
             Ok(Some((frame, size))) => {
-                let verdict = link.backend.handle(frame.tag, frame.body).map_err(|_| "the server broke the protocol")?;
+                let verdict = link
+                    .backend
+                    .handle(frame.tag, frame.body)
+                    .map_err(|_| "the server broke the protocol")?;
                 if verdict == Verdict::OwnFailed {
                     error.get_or_insert_with(|| Report::of(ErrorFields::new(frame.body)));
                 }
@@ -133,5 +141,3 @@ fn swallow(link: &mut Link, bytes: &[u8], error: &mut Option<Report>) -> Result<
 
 /// How long making a backend fit may take.
 const CLEANUP_MAX: Duration = Duration::from_secs(5);
-/// How often a cancel under way is looked after.
-const CANCEL_LOOK: Duration = Duration::from_millis(2);

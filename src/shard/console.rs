@@ -3,8 +3,8 @@
 use crate::door::Answer;
 use crate::session::{Order, Statement};
 use crate::wire::backend::{
-    BIND_COMPLETE, CLOSE_COMPLETE, EMPTY_QUERY, NO_DATA, PARSE_COMPLETE, Report,
-    put_command_complete, put_row, put_row_description,
+    BIND_COMPLETE, CLOSE_COMPLETE, EMPTY_QUERY, NO_DATA, PARSE_COMPLETE, Report, put_command_complete,
+    put_row, put_row_description,
 };
 use crate::wire::{Sqlstate, build};
 

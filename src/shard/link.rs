@@ -35,6 +35,9 @@ pub(super) struct Link {
     pub expires: Option<Instant>,
     /// The session whose writes came last: its sequences answer to currval.
     pub last_writer: u64,
+    /// The session that called functions we do not know here, which may have set anything: nobody else gets the backend
+    /// as they left it.
+    pub touched_by: Option<u64>,
     /// Cancel requests under way that mean whoever has it now.
     pub cancels: Rc<Cell<u32>>,
     /// Whether another session must not get it before a reset.
@@ -105,7 +108,9 @@ impl Shard {
                 .ok_or_else(|| OpenError::Unreachable("the node was removed".to_owned()))?;
             let addresses = match &node.address {
                 NodeAddress::Tcp(addresses) => addresses.iter().map(|at| Address::Tcp(*at)).collect(),
-                NodeAddress::Unix(path) => vec![Address::Unix(path.clone())],
+                NodeAddress::Unix(folder) => {
+                    vec![Address::Unix(folder.join(format!(".s.PGSQL.{}", node.port)))]
+                }
             };
             (addresses, node.incarnation)
         };
@@ -158,9 +163,7 @@ impl Shard {
                         return Err(OpenError::Unreachable("pgweir is shutting down".to_owned()));
                     };
                     progress = login.provide(&keys, &mut out).map_err(OpenError::Login)?;
-                    self.derived
-                        .borrow_mut()
-                        .insert(key.user.clone(), SaltedKeys { salt, iterations, keys });
+                    self.derived.borrow_mut().insert(key.user.clone(), SaltedKeys { salt, iterations, keys });
                 }
                 if !out.is_empty() {
                     socket.send_copy(&out);
@@ -186,6 +189,7 @@ impl Shard {
                         address,
                         expires,
                         last_writer: 0,
+                        touched_by: None,
                         cancels: Rc::default(),
                         reset_owed: false,
                         copy_in: false,

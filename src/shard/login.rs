@@ -25,7 +25,7 @@ use crate::wire::startup::Packet;
 use crate::wire::{Frame, Head, Sqlstate, Violation};
 
 use super::pools;
-use super::relay::Relay;
+use super::relay::{Relay, UNTOUCH};
 use super::seats::Seat;
 use super::{Shard, cleanup, lending};
 
@@ -62,6 +62,13 @@ struct Guest {
 
 /// Serves one connection from accept to goodbye.
 pub(super) async fn serve(shard: Rc<Shard>, socket: Socket) {
+    shard.connections.set(shard.connections.get() + 1);
+    connection(shard.clone(), socket).await;
+    shard.connections.set(shard.connections.get() - 1);
+    shard.connection_ended();
+}
+
+async fn connection(shard: Rc<Shard>, socket: Socket) {
     socket.tune();
     let peer = socket.peer();
     let timeout = shard.policy.borrow().config.auth.login_timeout;
@@ -125,7 +132,6 @@ pub(super) async fn serve(shard: Rc<Shard>, socket: Socket) {
     }
     shard.counters().clients.sub(1);
     shard.shared.process.client_leave();
-    shard.session_ended();
 }
 
 impl Guest {
@@ -148,9 +154,11 @@ impl Guest {
                     self.socket.send_copy(b"N");
                     used
                 }
-                Some((Packet::SslRequest | Packet::GssEncRequest, _)) => return Err(Violation::Startup.into()),
+                Some((Packet::SslRequest | Packet::GssEncRequest, _)) => {
+                    return Err(Violation::Startup.into());
+                }
                 Some((Packet::Cancel { process_id, secret }, _)) => {
-                    self.shard.cancel_everywhere(process_id, secret);
+                    self.shard.cancel_everywhere(process_id, secret).await;
                     return Err(Refusal::Silent);
                 }
                 Some((Packet::Unsupported { major, minor }, _)) => {
@@ -186,8 +194,9 @@ impl Guest {
         let mut session = Session::new(request.settings.clone());
         session.console = console;
         let mut secret = vec![0u8; request.secret_size()];
-        getrandom::fill(&mut secret)
-            .map_err(|error| Report::fatal(Sqlstate::INTERNAL_ERROR, format!("no random numbers: {error}")))?;
+        getrandom::fill(&mut secret).map_err(|error| {
+            Report::fatal(Sqlstate::INTERNAL_ERROR, format!("no random numbers: {error}"))
+        })?;
         let mode = policy.config.mode_for(&request.database, &request.user);
         let seat = self.shard.seat(secret);
         let parameters = match console {
@@ -214,8 +223,14 @@ impl Guest {
         Ok((session, seat, parameters, mode))
     }
 
-    async fn authenticate(&mut self, policy: &Policy, request: &Request, peer: Option<IpAddr>) -> Result<(), Refusal> {
+    async fn authenticate(
+        &mut self,
+        policy: &Policy,
+        request: &Request,
+        peer: Option<IpAddr>,
+    ) -> Result<(), Refusal> {
         let (user, database) = (&*request.user, &*request.database);
+        let from = peer.map_or("[local]".to_owned(), |address| address.to_string());
         let method = match policy.config.auth.method {
             AuthMethod::Trust => Method::Trust,
             AuthMethod::Password => Method::Password,
@@ -225,10 +240,6 @@ impl Guest {
                 let peer = peer.map_or(hba::Peer::Local, hba::Peer::Tcp);
                 let method = policy.hba.as_ref().and_then(|hba| hba.method(peer, false, database, user));
                 method.ok_or_else(|| {
-                    let from = match peer {
-                        hba::Peer::Local => "[local]".to_owned(),
-                        hba::Peer::Tcp(address) => address.to_string(),
-                    };
                     Report::fatal(
                         Sqlstate::INVALID_AUTHORIZATION,
                         format!(
@@ -248,7 +259,10 @@ impl Guest {
             Exchange::Reject => {
                 return Err(Report::fatal(
                     Sqlstate::INVALID_AUTHORIZATION,
-                    format!("the hba file rejects connections of user \"{user}\" to database \"{database}\""),
+                    format!(
+                        "the hba file rejects connection for host \"{from}\", user \"{user}\", database \"{database}\", \
+                         no encryption"
+                    ),
                 )
                 .into());
             }
@@ -286,9 +300,14 @@ impl Guest {
     ) -> Result<Result<(), ClientError>, Refusal> {
         let stored = match secret {
             Some(Secret::Scram(verifier)) => Some(verifier.clone()),
-            Some(Secret::Plain(password)) => Some(self.shard.plain_verifier(user, password).await.ok_or_else(|| {
-                Report::fatal(Sqlstate::CANNOT_CONNECT_NOW, "pgweir is too busy to check passwords, try again")
-            })?),
+            Some(Secret::Plain(password)) => {
+                Some(self.shard.plain_verifier(user, password).await.ok_or_else(|| {
+                    Report::fatal(
+                        Sqlstate::CANNOT_CONNECT_NOW,
+                        "pgweir is too busy to check passwords, try again",
+                    )
+                })?)
+            }
             Some(Secret::Md5(_)) | None => None,
         };
         let verifier = policy.mock.verifier_or(stored.as_ref(), user);
@@ -347,9 +366,17 @@ impl Guest {
     }
 
     async fn more(&mut self) -> Result<(), Refusal> {
-        let chunk = self.shard.received(&self.socket).await.ok_or(Refusal::Silent)?;
-        self.held.extend_from_slice(&chunk);
-        Ok(())
+        // Nobody wakes those who are not in yet, so they look up now and then whether the shard still wants them.
+        loop {
+            if self.shard.draining.get() {
+                return Err(super::shutting_down().into());
+            }
+            let received = self.shard.received(&self.socket);
+            if let Some(received) = self.shard.ring.deadline(Instant::now() + LOOK_UP, received).await {
+                self.held.extend_from_slice(&received.ok_or(Refusal::Silent)?);
+                return Ok(());
+            }
+        }
     }
 
     fn console(&self, policy: &Policy, request: &Request) -> Result<Parameters, Refusal> {
@@ -383,10 +410,9 @@ impl Guest {
     /// What a server reports to a session with these settings: known from a login like it, else asked.
     async fn parameters(&mut self, request: &Request, seat: &Seat) -> Result<Parameters, Refusal> {
         // The name of an application is reported as it is; so logins that differ in nothing else are alike.
-        let plain_name = request
-            .application_name
-            .as_deref()
-            .filter(|name| name.len() < NAME_MAX && name.bytes().all(|byte| byte == b' ' || byte.is_ascii_graphic()));
+        let plain_name = request.application_name.as_deref().filter(|name| {
+            name.len() < NAME_MAX && name.bytes().all(|byte| byte == b' ' || byte.is_ascii_graphic())
+        });
         let mut like = request.settings.clone();
         if plain_name.is_some() {
             Rc::make_mut(&mut like).forget(b"application_name");
@@ -419,7 +445,8 @@ impl Guest {
                 report.severity = crate::wire::backend::Severity::Fatal;
                 Refusal::Told(report)
             }
-            None => seat.dismissed().map_or(Refusal::Silent, Refusal::Told),
+            None if self.shard.draining.get() => Refusal::Told(super::shutting_down()),
+            None => Refusal::Silent,
         })?;
         let applied = self.apply(&mut link, &request.settings).await;
         let mut parameters = link.backend.parameters.clone();
@@ -436,7 +463,11 @@ impl Guest {
     /// Sets on a backend what the client asked for; what the server does not accept is told in its own words.
     async fn apply(&self, link: &mut super::link::Link, settings: &SharedSettings) -> Result<(), Refusal> {
         let mut sql = Vec::new();
-        if !settings.put_switch(&link.settings, &mut sql) {
+        if link.touched_by.take().is_some() {
+            link.socket.send_with(|out| link.backend.own_query(UNTOUCH, out));
+            link.settings = SharedSettings::default();
+        }
+        if !settings.put_switch(&link.settings, &mut sql) && link.backend.ledger.is_empty() {
             return Ok(());
         }
         link.socket.send_with(|out| link.backend.own_query(&sql, out));
@@ -488,8 +519,15 @@ impl Shard {
                 let _ = door.send(ToShard::Greeting {
                     database: (*key.0).into(),
                     user: (*key.1).into(),
-                    settings: key.2.iter().map(|(name, value)| (name.to_vec(), lending::text(value))).collect(),
-                    parameters: parameters.iter().map(|(name, value)| (name.to_vec(), value.to_vec())).collect(),
+                    settings: key
+                        .2
+                        .iter()
+                        .map(|(name, value)| (name.to_vec(), lending::text(value)))
+                        .collect(),
+                    parameters: parameters
+                        .iter()
+                        .map(|(name, value)| (name.to_vec(), value.to_vec()))
+                        .collect(),
                 });
             }
         }
@@ -540,9 +578,11 @@ impl Shard {
     /// Keeps the keys a client proved to have, and tells the other shards.
     fn learn(&self, user: &str, keys: SaltedKeys) {
         let user: Arc<str> = user.into();
-        let known = self.learned.borrow().get(&user).is_some_and(|known| {
-            known.salt == keys.salt && known.iterations == keys.iterations
-        });
+        let known = self
+            .learned
+            .borrow()
+            .get(&user)
+            .is_some_and(|known| known.salt == keys.salt && known.iterations == keys.iterations);
         if known {
             return;
         }
@@ -564,5 +604,7 @@ pub(super) fn dialect(parameters: &Parameters) -> Dialect {
 const NAME_MAX: usize = 64;
 /// Longest body of a password message (bytes): PostgreSQL's `PG_MAX_AUTH_TOKEN_LENGTH`.
 const PASSWORD_MAX: u32 = 65_535;
+/// How often a connection that is not in yet looks whether the shard drains.
+const LOOK_UP: Duration = Duration::from_millis(250);
 /// How long a connection that we end may take to be ended by the peer as well.
 const LINGER: Duration = Duration::from_millis(500);

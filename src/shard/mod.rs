@@ -153,7 +153,10 @@ struct Shard {
     verifiers: RefCell<FxHashMap<String, (String, Verifier)>>,
     /// Nodes that failed here since control last looked, a bit each.
     suspects: Cell<u128>,
+    /// Connections of clients, from accept to the last byte.
+    connections: Cell<usize>,
     draining: Cell<bool>,
+    stopping: Cell<bool>,
     /// Wakes the task that looks after idle backends.
     idle_waker: RefCell<Option<Waker>>,
     queries: RefCell<Latencies>,
@@ -191,7 +194,9 @@ impl Shard {
             learned: RefCell::default(),
             verifiers: RefCell::default(),
             suspects: Cell::default(),
+            connections: Cell::default(),
             draining: Cell::default(),
+            stopping: Cell::default(),
             idle_waker: RefCell::default(),
             queries: RefCell::default(),
             waits: RefCell::default(),
@@ -246,9 +251,9 @@ impl Shard {
         self.seats.take(self.next_id(), || (self.random() >> 33) as u32, secret)
     }
 
-    /// A session is gone; the last one lets a draining shard end.
-    fn session_ended(&self) {
-        if self.draining.get() && self.seats.len() == 0 {
+    /// A connection is gone; the last one lets a draining shard end.
+    fn connection_ended(&self) {
+        if self.draining.get() && self.connections.get() == 0 {
             self.ring.stop();
         }
     }
@@ -275,14 +280,35 @@ impl Shard {
         self.pools_upkeep();
     }
 
+    /// Nobody new comes in; everybody leaves when their transaction ends.
     fn drain(&self) {
         self.draining.set(true);
         for seat in self.seats.all() {
-            seat.wake(&self.ring);
+            match seat.admitted.get() {
+                true => seat.wake(&self.ring),
+                // Still logging in, perhaps waiting for a node.
+                false => seat.dismiss(&self.ring, shutting_down()),
+            }
         }
-        if self.seats.len() == 0 {
+        if self.connections.get() == 0 {
             self.ring.stop();
         }
+    }
+
+    /// Everybody leaves now, with a word; the shard ends when they are gone, or in a moment.
+    fn stop(self: &Rc<Self>) {
+        self.draining.set(true);
+        for seat in self.seats.all() {
+            seat.dismiss(&self.ring, shutting_down());
+        }
+        if self.connections.get() == 0 || self.stopping.replace(true) {
+            return self.ring.stop();
+        }
+        let shard = self.clone();
+        self.ring.spawn(async move {
+            shard.ring.sleep_until(Instant::now() + STOP_MAX).await;
+            shard.ring.stop();
+        });
     }
 }
 
@@ -294,7 +320,10 @@ async fn inbox(shard: Rc<Shard>) {
             match message {
                 ToShard::Topology(topology) => shard.observe(topology),
                 ToShard::Policy(policy) => shard.adopt(policy),
-                ToShard::Cancel { process_id, secret } => shard.cancel_here(process_id, &secret),
+                ToShard::Cancel { process_id, secret, from, ticket } => {
+                    shard.cancel_offered(process_id, &secret, from, ticket);
+                }
+                ToShard::Cancelled { ticket } => shard.tickets.answer(&shard.ring, ticket, Reply::Cancelled),
                 ToShard::Worked { ticket, result } => {
                     shard.tickets.answer(&shard.ring, ticket, Reply::Worked(result));
                 }
@@ -319,7 +348,7 @@ async fn inbox(shard: Rc<Shard>) {
                 ToShard::Wanted { pool, by, held } => shard.wanted(&pool, by, held),
                 ToShard::Lent { pool, lent } => shard.borrowed(&pool, *lent),
                 ToShard::Drain => shard.drain(),
-                ToShard::Stop => shard.ring.stop(),
+                ToShard::Stop => shard.stop(),
             }
         }
         shard.ring.rung().await;
@@ -377,9 +406,10 @@ async fn janitor(shard: Rc<Shard>) {
                 statements.borrow_mut().sweep();
             }
             // Caches that no session uses and that hold nothing.
-            shard.statements.borrow_mut().retain(|_, statements| {
-                Rc::strong_count(statements) > 1 || !statements.borrow().is_empty()
-            });
+            shard
+                .statements
+                .borrow_mut()
+                .retain(|_, statements| Rc::strong_count(statements) > 1 || !statements.borrow().is_empty());
         }
         let idle_max = shard.policy.borrow().config.pool.client_idle_timeout;
         if !idle_max.is_zero() {
@@ -404,6 +434,8 @@ fn shutting_down() -> Report {
 
 /// How long the last words to a peer may take.
 const GOODBYE_MAX: Duration = Duration::from_secs(2);
+/// How long a shard that was told to stop waits for its sessions to leave.
+const STOP_MAX: Duration = Duration::from_millis(500);
 /// How often upkeep runs.
 const JANITOR_INTERVAL: Duration = Duration::from_secs(1);
 /// Rounds of upkeep between two looks for statements nobody uses.

@@ -21,9 +21,9 @@ use crate::topology::NodeId;
 use crate::wire::Sqlstate;
 use crate::wire::backend::{ErrorFields, Report};
 
+use super::lending::Lending;
 use super::link::{Link, OpenError};
 use super::seats::Seat;
-use super::lending::Lending;
 use super::{Shard, cleanup};
 
 /// One pool of this shard.
@@ -170,7 +170,7 @@ impl Shard {
             Some(End::Broken(_)) => true,
             None => false,
         };
-        gone || seat.cancelled.get() || seat.must_leave()
+        gone || seat.cancelled.get() || seat.must_leave() || (self.draining.get() && !seat.admitted.get())
     }
 
     fn choose(&self, request: &Request<'_>, avoid: u128) -> Option<NodeId> {
@@ -209,7 +209,12 @@ impl Shard {
     }
 
     /// The pool of this node, database and user; it opens on first use.
-    pub(super) fn slot(&self, node: NodeId, database: &std::sync::Arc<str>, user: &std::sync::Arc<str>) -> Rc<Slot> {
+    pub(super) fn slot(
+        &self,
+        node: NodeId,
+        database: &std::sync::Arc<str>,
+        user: &std::sync::Arc<str>,
+    ) -> Rc<Slot> {
         let key = PoolKey { node, database: database.clone(), user: user.clone() };
         if let Some(slot) = self.pools.borrow().get(&key) {
             return slot.clone();
@@ -237,7 +242,9 @@ impl Shard {
                 if link.id == request.last {
                     2
                 } else {
-                    u32::from(Rc::ptr_eq(&link.settings, request.settings) || link.settings == *request.settings)
+                    u32::from(
+                        Rc::ptr_eq(&link.settings, request.settings) || link.settings == *request.settings,
+                    )
                 }
             });
             let mut link = taken?;
@@ -372,9 +379,12 @@ impl Shard {
             self.ring.spawn(async move {
                 let timeout = shard.policy.borrow().config.pool.connect_timeout;
                 let opened = shard.ring.deadline(Instant::now() + timeout, shard.open(&slot.key)).await;
-                shard.opened(&slot, opened.unwrap_or_else(|| {
-                    Err(OpenError::Unreachable(format!("it did not answer within {timeout:?}")))
-                }));
+                shard.opened(
+                    &slot,
+                    opened.unwrap_or_else(|| {
+                        Err(OpenError::Unreachable(format!("it did not answer within {timeout:?}")))
+                    }),
+                );
             });
         }
     }

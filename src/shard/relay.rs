@@ -21,15 +21,15 @@ use crate::backend::Parameters;
 use crate::config::{Causal, PoolMode};
 use crate::ring::{Chunk, Socket};
 use crate::route::Access;
-use crate::session::{Order, Session, Want};
+use crate::session::{Order, Session, SharedSettings, Want};
 use crate::topology::{Moment, NodeId};
 use crate::wire::Sqlstate;
 use crate::wire::backend::{Report, TransactionStatus, put_ready};
 
-use super::{Shard, SharedStatements};
 use super::link::Link;
 use super::pools::Request;
 use super::seats::{Seat, Target};
+use super::{Shard, SharedStatements};
 
 /// See the module's text.
 pub(super) struct Relay {
@@ -61,6 +61,10 @@ pub(super) struct Relay {
     pub(super) leaving: bool,
     /// Why it is over, once it is.
     pub(super) end: Option<Ending>,
+    /// True exactly when the lease is of a node that takes no writes.
+    pub(super) on_replica: bool,
+    /// True exactly when the open pipeline is being taken from a replica to the primary.
+    pub(super) moving: bool,
     last_link: u64,
     /// The node that served its last read.
     prefer: Option<NodeId>,
@@ -121,6 +125,7 @@ impl Relay {
             // What came behind the login is the first of what comes now.
             client.unreceive(Chunk::from(held));
         }
+        seat.admitted.set(true);
         let statements = shard.statements(&database, &user);
         Relay {
             statements,
@@ -143,6 +148,8 @@ impl Relay {
             overdue: None,
             leaving: false,
             end: None,
+            on_replica: false,
+            moving: false,
             last_link: 0,
             prefer: None,
             wrote: false,
@@ -169,7 +176,14 @@ impl Relay {
                 }
                 None => {}
             }
-            if self.deferred.is_some() && self.link.as_ref().is_none_or(|link| link.backend.ledger.is_empty()) {
+            if self.moving && self.link.as_ref().is_none_or(|link| link.backend.quiet()) {
+                self.moving = false;
+                self.hand_back();
+                self.need = Some(Need::Lease(Want::Write));
+                continue;
+            }
+            if self.deferred.is_some() && self.link.as_ref().is_none_or(|link| link.backend.ledger.is_empty())
+            {
                 self.answer_deferred().await;
                 continue;
             }
@@ -212,9 +226,15 @@ impl Relay {
             self.end = Some(Ending::Gone);
         } else if let Some(report) = self.seat.dismissed() {
             self.end = Some(Ending::Told(report));
-        } else if self.shard.draining.get() && self.link.is_none() && self.batch.is_empty() {
+        } else if self.shard.draining.get() && self.batch.is_empty() && self.idle() {
             self.end = Some(Ending::Told(super::shutting_down()));
         }
+    }
+
+    /// Whether no transaction is open and nothing is under way.
+    fn idle(&self) -> bool {
+        self.link.as_ref().is_none_or(|link| link.backend.quiet() && !link.copy_in)
+            && self.outgoing.passing == 0
     }
 
     /// Asks for a backend for the collected frames, and sends them.
@@ -225,6 +245,7 @@ impl Relay {
             // A session that keeps its backend keeps one that can do everything.
             _ if self.mode == PoolMode::Session || !self.session.pins().is_empty() => Access::Write,
             Want::Write => Access::Write,
+            Want::Read if !self.session.reads_anywhere() => Access::Write,
             Want::Nothing | Want::Any => Access::Any,
             Want::Read => Access::Read {
                 floor: match policy.config.route.causal {
@@ -255,6 +276,7 @@ impl Relay {
                     key: link.backend.key.clone(),
                     cancels: link.cancels.clone(),
                 });
+                self.on_replica = self.shard.topology.borrow().primary != Some(link.key.node);
                 self.link = Some(Box::new(link));
                 self.begin();
                 self.send_batch();
@@ -278,8 +300,17 @@ impl Relay {
     /// it runs in stays open and failed, so that nothing behind it can take effect.
     pub(super) fn begin(&mut self) {
         let Some(link) = &mut self.link else { return };
+        if !link.backend.quiet() {
+            return;
+        }
         let settings = self.session.settings();
-        if !link.backend.quiet() || Rc::ptr_eq(&link.settings, settings) {
+        if link.touched_by.is_some_and(|session| session != self.seat.id) {
+            link.socket.send_with(|out| link.backend.own_query(UNTOUCH, out));
+            link.touched_by = None;
+            link.last_writer = 0;
+            link.settings = SharedSettings::default();
+        }
+        if Rc::ptr_eq(&link.settings, settings) {
             return;
         }
         let mut sql = b"BEGIN;".to_vec();
@@ -295,10 +326,8 @@ impl Relay {
     /// The collected frames are refused as a whole.
     pub(super) fn refuse_batch(&mut self, report: &Report) {
         // Each of these is answered by a ReadyForQuery; behind anything else a Sync is still to come.
-        let synced = matches!(
-            self.batch.last().and_then(|(_, frame)| frame.first()),
-            Some(b'S' | b'Q' | b'F')
-        );
+        let synced =
+            matches!(self.batch.last().and_then(|(_, frame)| frame.first()), Some(b'S' | b'Q' | b'F'));
         self.batch.clear();
         self.batch_bytes = 0;
         self.batch_want = Want::Nothing;
@@ -374,6 +403,13 @@ impl Relay {
         *self.seat.target.borrow_mut() = None;
         if let Some(mut link) = self.link.take() {
             self.last_link = link.id;
+            if self.session.take_called_unknown() {
+                match self.on_replica {
+                    // A standby does not let us take back all of it in one transaction.
+                    true => link.reset_owed = true,
+                    false => link.touched_by = Some(self.seat.id),
+                }
+            }
             if std::mem::take(&mut self.lease_wrote) {
                 link.last_writer = self.seat.id;
             }
@@ -393,7 +429,7 @@ impl Relay {
         *self.seat.target.borrow_mut() = None;
         let torn = link.incoming.passing > 0 && link.incoming.forward;
         let readies = link.backend.ledger.readies();
-        let unsynced = link.backend.ledger.unsynced();
+        let unsynced = link.backend.ledger.unsynced() || std::mem::take(&mut self.moving);
         let owed = !link.backend.ledger.is_empty();
         let in_transaction = self.session.status() != TransactionStatus::Idle;
         let pins = self.session.pins();
@@ -408,7 +444,9 @@ impl Relay {
         let report = match self.wrote && owed {
             true => Report::error(
                 Sqlstate::STATEMENT_COMPLETION_UNKNOWN,
-                format!("the connection to node {node} was lost, and whether the statement took effect is unknown"),
+                format!(
+                    "the connection to node {node} was lost, and whether the statement took effect is unknown"
+                ),
             ),
             false => Report::error(
                 Sqlstate::SERIALIZATION_FAILURE,
@@ -489,3 +527,8 @@ impl Relay {
         })
     }
 }
+
+/// What takes back anything a function may have left in a session, but for prepared statements, which are ours to know.
+/// One query, in a transaction of its own: if any of it fails, the transaction stays failed and nothing behind it runs.
+pub(super) const UNTOUCH: &[u8] = b"BEGIN;RESET SESSION AUTHORIZATION;RESET ALL;CLOSE ALL;UNLISTEN *;\
+    SELECT pg_catalog.pg_advisory_unlock_all();DISCARD TEMP;DISCARD SEQUENCES;COMMIT";

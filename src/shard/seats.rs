@@ -29,6 +29,8 @@ pub(super) struct Seat {
     pub heard: Cell<Instant>,
     /// True exactly when it waits for its client, owing it nothing.
     pub idle: Cell<bool>,
+    /// True exactly when its login is finished.
+    pub admitted: Cell<bool>,
     /// True exactly when it waits for a backend.
     pub queued: Cell<bool>,
 }
@@ -99,6 +101,7 @@ impl Seats {
             waker: RefCell::default(),
             heard: Cell::new(Instant::now()),
             idle: Cell::default(),
+            admitted: Cell::default(),
             queued: Cell::default(),
         });
         by_process_id.insert(candidate, seat.clone());
@@ -116,10 +119,6 @@ impl Seats {
         let by_process_id = self.by_process_id.borrow();
         let seat = by_process_id.get(&process_id)?;
         bool::from(seat.secret.as_slice().ct_eq(secret)).then(|| seat.clone())
-    }
-
-    pub fn len(&self) -> usize {
-        self.by_id.borrow().len()
     }
 
     /// All of them, at this moment.

@@ -7,7 +7,7 @@ use std::task::{Poll, Waker};
 
 use rustc_hash::FxHashMap;
 
-use crate::door::{Answer, Ticket, ToControl, Work, Worked};
+use crate::door::{Answer, Ticket, ToControl, ToShard, Work, Worked};
 use crate::ring::Ring;
 
 use super::Shard;
@@ -28,6 +28,7 @@ struct Open {
 pub(super) enum Reply {
     Worked(Worked),
     Answer(Answer),
+    Cancelled,
 }
 
 impl Tickets {
@@ -80,6 +81,24 @@ impl Drop for Waiting {
 }
 
 impl Shard {
+    /// Offers a cancel request to every other shard, and waits until all have dealt with it.
+    pub(super) async fn offer_cancel(&self, process_id: u32, secret: &[u8]) {
+        let mut offered = Vec::new();
+        for (index, door) in self.shared.shards.iter().enumerate() {
+            if index != self.id.index() {
+                let waiting = self.tickets.open();
+                let ticket = waiting.ticket;
+                let secret = secret.into();
+                if door.send(ToShard::Cancel { process_id, secret, from: self.id, ticket }).is_ok() {
+                    offered.push(waiting);
+                }
+            }
+        }
+        for waiting in offered {
+            waiting.reply().await;
+        }
+    }
+
     /// Has something slow computed off the shard. `None` when control's queue is full or control is gone.
     pub(super) async fn work(&self, work: Work) -> Option<Worked> {
         let waiting = self.tickets.open();

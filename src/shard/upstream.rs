@@ -45,8 +45,19 @@ impl Relay {
             && !self.leaving
             && self.end.is_none()
             && self.may_send()
+            && !self.moving
+            && !self.must_wait()
             // Answers of our own pile up too.
             && !(self.link.is_none() && self.client.congested())
+    }
+
+    /// Whether a replica works on a request: what comes next may be no read, and is looked at when the lease is over. On
+    /// the primary everything may follow at once.
+    fn must_wait(&self) -> bool {
+        self.on_replica
+            && self.link.as_ref().is_some_and(|link| {
+                !link.backend.ledger.is_empty() && !link.backend.ledger.unsynced() && !link.copy_in
+            })
     }
 
     /// Cuts one chunk into frames; answers how many bytes were used before something has to be waited for.
@@ -164,6 +175,9 @@ impl Relay {
             if order.local() {
                 self.flush_link();
                 self.deferred = Some((order, frame));
+            } else if plan.want == Want::Write && self.leaves_replica() {
+                self.batch.push((order, frame));
+                self.batch_want = Want::Write;
             } else {
                 if plan.want == Want::Write {
                     self.will_write();
@@ -176,6 +190,25 @@ impl Relay {
         }
         self.collect(order, frame, plan.want);
         Ok(())
+    }
+
+    /// A pipeline that began with reads turns out to write: ends what the replica has of it, so that it can go on at the
+    /// primary. Not inside a transaction, which the client itself has declared READ ONLY, and not when the server ignores
+    /// what comes anyway. True when it leaves.
+    fn leaves_replica(&mut self) -> bool {
+        let Some(link) = &mut self.link else { return false };
+        let ledger = &mut link.backend.ledger;
+        if !self.on_replica
+            || !ledger.unsynced()
+            || ledger.ignoring()
+            || link.backend.status() != TransactionStatus::Idle
+        {
+            return false;
+        }
+        link.socket.send_with(frontend::put_sync);
+        link.backend.ledger.owe(Owed::OwnSync);
+        self.moving = true;
+        true
     }
 
     /// Frames behind one that we refused: dropped up to the Sync, like a server would.
@@ -219,7 +252,12 @@ impl Relay {
         self.batch_bytes += frame.len();
         let boundary = matches!(
             order,
-            Order::Sync | Order::Query | Order::FunctionCall | Order::Console(_) | Order::Deallocate | Order::Refuse(_)
+            Order::Sync
+                | Order::Query
+                | Order::FunctionCall
+                | Order::Console(_)
+                | Order::Deallocate
+                | Order::Refuse(_)
         );
         let flush = matches!(order, Order::Flush);
         let long = self.outgoing.passing > 0;
@@ -311,7 +349,9 @@ impl Relay {
                         socket.send(frame.slice(rest..frame.len()));
                     }
                     Bound::Unnamed(statement) => {
-                        socket.send_with(|out| backend.ensure_unnamed(statement.id.get(), statement.text(), out));
+                        socket.send_with(|out| {
+                            backend.ensure_unnamed(statement.id.get(), statement.text(), out)
+                        });
                         socket.send(frame);
                     }
                     Bound::Unknown => socket.send(frame),

@@ -1,7 +1,8 @@
 //! What a text does to the session's settings, statement by statement.
 //!
-//! The manual's pages of SET, SET ROLE, SET SESSION AUTHORIZATION, SET TRANSACTION, SET CONSTRAINTS, RESET and DISCARD are
-//! the source for what follows here; whatever they do not allow yields nothing, as the server refuses the whole text.
+//! The manual's pages of SET, SET ROLE, SET SESSION AUTHORIZATION, SET TRANSACTION, SET CONSTRAINTS, RESET
+//! and DISCARD are the source for what follows here; whatever they do not allow yields nothing, as the server
+//! refuses the whole text.
 
 use std::borrow::Cow;
 
@@ -13,9 +14,10 @@ use super::statement::Bounds;
 /// One step of a text that matters to whoever keeps the session's settings.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Change<'a> {
-    /// `SET [SESSION] name {TO|=} value`; replay as `SET name TO value`. The value is raw SQL, without the white space and
-    /// comments around it. A plain string in it may hold backslashes that are ordinary characters, so replay it while
-    /// `standard_conforming_strings` is on; where it was off, such a value is [`Change::Opaque`].
+    /// `SET [SESSION] name {TO|=} value`; replay as `SET name TO value`. The value is raw SQL, without the
+    /// white space and comments around it. A plain string in it may hold backslashes that are ordinary
+    /// characters, so replay it while `standard_conforming_strings` is on; where it was off, such a value is
+    /// [`Change::Opaque`].
     Set {
         name: Name<'a>,
         value: &'a [u8],
@@ -25,18 +27,19 @@ pub enum Change<'a> {
         name: Name<'a>,
     },
     ResetAll,
-    /// `SET TIME ZONE value`, which takes more than the setting `timezone` does (`INTERVAL '1' HOUR`, `-8`): replay it as it
-    /// was said. It overrides an earlier `timezone`, and is overridden by a later one.
+    /// `SET TIME ZONE value`, which takes more than the setting `timezone` does (`INTERVAL '1' HOUR`, `-8`):
+    /// replay it as it was said. It overrides an earlier `timezone`, and is overridden by a later one.
     SetTimeZone {
         value: &'a [u8],
     },
     DiscardAll,
-    /// Something that replaying cannot carry: SET SESSION AUTHORIZATION, SET SEED, SET … FROM CURRENT, a name or value of
-    /// which we cannot tell where it ends.
+    /// Something that replaying cannot carry: SET SESSION AUTHORIZATION, SET SEED, SET … FROM CURRENT, a name
+    /// or value of which we cannot tell where it ends.
     Opaque,
     /// Something that ends with the transaction: SET LOCAL, SET TRANSACTION, SET CONSTRAINTS.
     Local,
-    /// BEGIN or START TRANSACTION; also behind a [`Change::Commit`] or [`Change::Rollback`] that says AND CHAIN.
+    /// BEGIN or START TRANSACTION; also behind a [`Change::Commit`] or [`Change::Rollback`] that says AND
+    /// CHAIN.
     Begin,
     /// COMMIT, END or PREPARE TRANSACTION.
     Commit,
@@ -53,15 +56,15 @@ pub enum Change<'a> {
     },
 }
 
-/// The changes that `text` makes if all of it succeeds, in order. Slower than [`classify`](super::classify()), and it
-/// allocates where a name must be folded: ask only when the effects say that there is something to learn (SET, SET_LOCAL,
-/// SAVEPOINT, ROLLBACK_TO).
+/// The changes that `text` makes if all of it succeeds, in order. Slower than
+/// [`classify`](super::classify()), and it allocates where a name must be folded: ask only when the effects
+/// say that there is something to learn (SET, SET_LOCAL, SAVEPOINT, ROLLBACK_TO).
 pub fn changes(text: &[u8], dialect: Dialect) -> impl Iterator<Item = Change<'_>> {
     Changes { lexer: Lexer::new(text, dialect), chained: false, characteristics: false }
 }
 
-/// A setting's or a savepoint's name as the server understands it, without quotes. A setting's is in lower case, its parts
-/// joined by dots; a savepoint's is in lower case unless it was quoted.
+/// A setting's or a savepoint's name as the server understands it, without quotes. A setting's is in lower
+/// case, its parts joined by dots; a savepoint's is in lower case unless it was quoted.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
 pub struct Name<'a>(Cow<'a, [u8]>);
 
@@ -82,8 +85,8 @@ impl<'a> Name<'a> {
         Name(Cow::Owned(self.0.into_owned()))
     }
 
-    /// Appends a setting's name to `out` as SQL that means it. Each part is quoted, since a custom setting's may be a
-    /// reserved word: `user.id` is not allowed, `"user"."id"` is.
+    /// Appends a setting's name to `out` as SQL that means it. Each part is quoted, since a custom setting's
+    /// may be a reserved word: `user.id` is not allowed, `"user"."id"` is.
     pub fn write_sql(&self, out: &mut Vec<u8>) {
         out.push(b'"');
         for &byte in self.as_bytes() {
@@ -96,7 +99,8 @@ impl<'a> Name<'a> {
         out.push(b'"');
     }
 
-    /// A name of one token, folded unless it is quoted. One with Unicode escapes stays as it is, which no other name equals.
+    /// A name of one token, folded unless it is quoted. One with Unicode escapes stays as it is, which no
+    /// other name equals.
     fn of(bytes: &'a [u8], kind: Kind) -> Self {
         match kind {
             Kind::QuotedName => Name(unquoted(bytes)),
@@ -215,7 +219,8 @@ impl<'a> Changes<'a> {
         if doubtful { Some(Change::Opaque) } else { change }
     }
 
-    /// Whether the word just read names a setting, whatever else it means: `SET role TO joe`, `SET session.id = 7`.
+    /// Whether the word just read names a setting, whatever else it means: `SET role TO joe`, `SET session.id
+    /// = 7`.
     fn is_setting(&self) -> bool {
         let next = self.lexer.peek();
         matches!(next.kind, Kind::Dot | Kind::Equals) || next.keyword() == Keyword::To
@@ -358,8 +363,8 @@ impl<'a> Changes<'a> {
         }
     }
 
-    /// One part of a setting's name, in lower case even if quoted, since settings have no case. The server cuts a part
-    /// that is longer than a name can be; we give up.
+    /// One part of a setting's name, in lower case even if quoted, since settings have no case. The server
+    /// cuts a part that is longer than a name can be; we give up.
     fn setting_part(&self, token: Token) -> Option<Name<'a>> {
         if !matches!(token.kind, Kind::Word | Kind::QuotedName) {
             return None;

@@ -1,7 +1,7 @@
 //! One statement after the other to intent and effects.
 //!
-//! The first word of a statement decides how the rest is read. What begins like a read is one, unless `scan` finds
-//! something in it that is not.
+//! The first word of a statement decides how the rest is read. What begins like a read is one, unless `scan`
+//! finds something in it that is not.
 
 use super::effects::Effects;
 use super::keyword::Keyword;
@@ -10,8 +10,9 @@ use super::relations::may_begin_with_temporary_schema;
 use super::scan::{Scan, unquoted};
 use super::{Analysis, Dialect, Intent};
 
-/// What `text` wants and does, by one pass over it: no allocation, time linear in its length, any bytes allowed. A text
-/// that the server would refuse gets an answer too, and one that could be read in two ways is a write.
+/// What `text` wants and does, by one pass over it: no allocation, time linear in its length, any bytes
+/// allowed. A text that the server would refuse gets an answer too, and one that could be read in two ways is
+/// a write.
 pub fn classify(text: &[u8], dialect: Dialect) -> Analysis {
     let mut scan = Scan::new(Lexer::new(text, dialect));
     let mut statements = 0u8;
@@ -47,8 +48,8 @@ pub fn classify(text: &[u8], dialect: Dialect) -> Analysis {
     Analysis { intent, effects, statements }
 }
 
-/// The intent of a text with statements of both intents. Texts that mix transactions with anything else are writes: what
-/// runs in which transaction is for the session to follow, on the primary.
+/// The intent of a text with statements of both intents. Texts that mix transactions with anything else are
+/// writes: what runs in which transaction is for the session to follow, on the primary.
 fn together(a: Intent, b: Intent) -> Intent {
     match (a, b) {
         (Intent::Session, Intent::Session) => Intent::Session,
@@ -131,8 +132,8 @@ fn read_if_harmless(scan: &Scan) -> Intent {
     if scan.harmless { Intent::Read } else { Intent::Write }
 }
 
-/// BEGIN or START TRANSACTION has been read. READ ONLY counts only where a standby would take the other modes as well: it
-/// refuses SERIALIZABLE and READ WRITE.
+/// BEGIN or START TRANSACTION has been read. READ ONLY counts only where a standby would take the other modes
+/// as well: it refuses SERIALIZABLE and READ WRITE.
 fn begin(scan: &mut Scan) -> Intent {
     scan.effects |= Effects::TRANSACTION_BEGIN;
     let mut read_only = false;
@@ -183,8 +184,8 @@ fn end(scan: &mut Scan) -> Intent {
     Intent::End
 }
 
-/// SET has been read. Which setting gets which value is the business of `changes`; here only what matters to the route: a
-/// snapshot exists on one node, and a standby refuses to be what it cannot.
+/// SET has been read. Which setting gets which value is the business of `changes`; here only what matters to
+/// the route: a snapshot exists on one node, and a standby refuses to be what it cannot.
 fn set(scan: &mut Scan) -> Intent {
     let mut token = scan.lexer.next();
     let local = match set_scope(scan, token) {
@@ -220,7 +221,8 @@ fn set(scan: &mut Scan) -> Intent {
     intent
 }
 
-/// What `first`, the word behind SET, says about the rest; nothing if it names a setting, as in `SET session.user_id = 7`.
+/// What `first`, the word behind SET, says about the rest; nothing if it names a setting, as in `SET
+/// session.user_id = 7`.
 fn set_scope(scan: &Scan, first: Token) -> Keyword {
     let next = scan.lexer.peek();
     let names = matches!(next.kind, Kind::Dot | Kind::Equals) || next.keyword() == Keyword::To;
@@ -241,8 +243,8 @@ fn discard(scan: &mut Scan) -> Intent {
     Intent::Session
 }
 
-/// SHOW has been read. What a setting is depends on the node (`in_hot_standby`, `port`), so it is the primary's to say.
-/// `SHOW pool_…` is pgpool's, and ours.
+/// SHOW has been read. What a setting is depends on the node (`in_hot_standby`, `port`), so it is the
+/// primary's to say. `SHOW pool_…` is pgpool's, and ours.
 fn show(scan: &mut Scan) -> Intent {
     let name = scan.lexer.next();
     let bytes = scan.lexer.bytes(name);
@@ -271,8 +273,8 @@ fn explain(scan: &mut Scan) -> Intent {
     }
 }
 
-/// COPY has been read: a query in parentheses, or a table, perhaps with columns; then TO or FROM; then the client, a file or
-/// a program. Only what goes from a read to the client is a read.
+/// COPY has been read: a query in parentheses, or a table, perhaps with columns; then TO or FROM; then the
+/// client, a file or a program. Only what goes from a read to the client is a read.
 fn copy(scan: &mut Scan) -> Intent {
     let mut token = scan.lexer.next();
     if token.kind == Kind::Open {
@@ -317,8 +319,8 @@ fn copy(scan: &mut Scan) -> Intent {
     }
 }
 
-/// PREPARE has been read: of a transaction, which ends it here, or of a statement. The latter's text is read for its effects,
-/// as EXECUTE will not show them.
+/// PREPARE has been read: of a transaction, which ends it here, or of a statement. The latter's text is read
+/// for its effects, as EXECUTE will not show them.
 fn prepare(scan: &mut Scan) -> Intent {
     let name = scan.lexer.next();
     if name.keyword() == Keyword::Transaction && scan.lexer.peek().is_string() {
@@ -373,7 +375,8 @@ fn skip_from(scan: &mut Scan, token: Token) {
     }
 }
 
-/// Skips a list in parentheses, of which `open` has been read, that holds no others. Returns the token behind it.
+/// Skips a list in parentheses, of which `open` has been read, that holds no others. Returns the token behind
+/// it.
 fn skip_parentheses(scan: &mut Scan, open: Token) -> Token {
     let mut token = open;
     while token.kind != Kind::Close && !token.ends_statement() {

@@ -43,7 +43,8 @@ impl Effects {
     pub const SET_CONFIG: Effects = Effects(1 << 17);
     /// DISCARD ALL, which also forgets prepared statements, temporary tables, LISTENs and session locks.
     pub const DISCARD_ALL: Effects = Effects(1 << 18);
-    /// May leave something in the session that we cannot see: DO, CALL, LOAD, `setseed()`, `dblink_connect()`, …
+    /// May leave something in the session that we cannot see: DO, CALL, LOAD, `setseed()`,
+    /// `dblink_connect()`, …
     pub const OPAQUE: Effects = Effects(1 << 19);
     /// The text is one `SHOW pool_…`, which pgweir answers itself.
     pub const SHOW_POOL: Effects = Effects(1 << 20);
@@ -59,8 +60,11 @@ impl Effects {
     pub const CHAIN: Effects = Effects(1 << 25);
     /// The text ends inside a string, a quoted name or a comment; the server will refuse it.
     pub const UNFINISHED: Effects = Effects(1 << 26);
-    /// Advances a sequence by name, which `currval()` and `lastval()` may ask about later: `nextval()`, `setval()`.
+    /// Advances a sequence by name, which `currval()` and `lastval()` may ask about later: `nextval()`,
+    /// `setval()`.
     pub const SEQUENCE_ADVANCE: Effects = Effects(1 << 27);
+    /// A read but for the call of a function that we do not know: what that sets stays unseen.
+    pub const UNKNOWN_CALL: Effects = Effects(1 << 28);
 
     /// Whether all of `other` is in this set.
     pub const fn contains(self, other: Effects) -> bool {
@@ -147,6 +151,7 @@ const NAMES: &[(Effects, &str)] = &[
     (Effects::CHAIN, "CHAIN"),
     (Effects::UNFINISHED, "UNFINISHED"),
     (Effects::SEQUENCE_ADVANCE, "SEQUENCE_ADVANCE"),
+    (Effects::UNKNOWN_CALL, "UNKNOWN_CALL"),
 ];
 
 #[cfg(test)]

@@ -1,9 +1,9 @@
 //! Client encodings in which a byte below 0x80 may be the second half of a character.
 
-/// Whether every byte below 0x80 is a character of its own in `client_encoding`, as it is in every encoding that a
-/// server can store. The exceptions are those that only a client may use (manual, section 24.3.1): in them the second
-/// byte of a character may look like a backslash, a letter or a bracket, though never like a quote, a semicolon, a
-/// dollar sign, a slash or a star.
+/// Whether every byte below 0x80 is a character of its own in `client_encoding`, as it is in every encoding
+/// that a server can store. The exceptions are those that only a client may use (manual, section 24.3.1): in
+/// them the second byte of a character may look like a backslash, a letter or a bracket, though never like a
+/// quote, a semicolon, a dollar sign, a slash or a star.
 ///
 /// Names and aliases are the server's own; as there, case and everything but letters and digits is ignored.
 pub fn ascii_safe(client_encoding: &[u8]) -> bool {
@@ -21,7 +21,8 @@ pub fn ascii_safe(client_encoding: &[u8]) -> bool {
 
 const LONGEST: usize = "shiftjis2004".len();
 
-/// Each encoding and its aliases, in the spelling that is left after folding (`src/common/encnames.c` of PostgreSQL).
+/// Each encoding and its aliases, in the spelling that is left after folding (`src/common/encnames.c` of
+/// PostgreSQL).
 const UNSAFE: &[&str] = &[
     "big5",
     "win950",

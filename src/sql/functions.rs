@@ -1,29 +1,33 @@
 //! What calling a function may do: harmless anywhere, or leaving something behind, or unknown and so a write.
 //!
-//! Where the harmless ones come from: all names in `pg_proc` of PostgreSQL 15 and 18, schema `pg_catalog`, of which *every*
-//! overload is marked stable or immutable in both; without those that only the system calls (support functions of
-//! operators, aggregates, types, triggers, languages); with the few volatile ones that a replica may run all the same.
-//! Then, by hand, without those below, although they are marked stable or immutable:
+//! Where the harmless ones come from: all names in `pg_proc` of PostgreSQL 15 and 18, schema `pg_catalog`, of
+//! which *every* overload is marked stable or immutable in both; without those that only the system calls
+//! (support functions of operators, aggregates, types, triggers, languages); with the few volatile ones that
+//! a replica may run all the same. Then, by hand, without those below, although they are marked stable or
+//! immutable:
 //!
-//! - `current_setting`: a setting may describe the node (`in_hot_standby`, `port`); harmless only with a custom setting's
-//!   name, which `classify` looks at
-//! - `version`, `pg_config`, `pg_available_extensions`, `pg_timezone_names`, `pg_tablespace_location`, `unicode_version`,
-//!   `pg_numa_available`, `pg_conf_load_time`, `pg_postmaster_start_time`, …: what is installed on one machine, or happened
-//!   there
-//! - `pg_backend_pid`, `inet_client_addr`, `inet_server_addr`, `system_user`, `pg_my_temp_schema`, `pg_prepared_statement`,
-//!   `pg_cursor`, `pg_listening_channels`, `pg_show_all_settings`, …: one backend's own
-//! - `txid_current`, `pg_current_xact_id`: they write; `pg_current_snapshot` and their other kin: they number the primary's
-//!   transactions
+//! - `current_setting`: a setting may describe the node (`in_hot_standby`, `port`); harmless only with a
+//!   custom setting's name, which `scan` looks at
+//! - `version`, `pg_config`, `pg_available_extensions`, `pg_timezone_names`, `pg_tablespace_location`,
+//!   `unicode_version`, `pg_numa_available`, `pg_conf_load_time`, `pg_postmaster_start_time`, …: what is
+//!   installed on one machine, or happened there
+//! - `pg_backend_pid`, `inet_client_addr`, `inet_server_addr`, `system_user`, `pg_my_temp_schema`,
+//!   `pg_prepared_statement`, `pg_cursor`, `pg_listening_channels`, `pg_show_all_settings`, …: one backend's
+//!   own
+//! - `txid_current`, `pg_current_xact_id`: they write; `pg_current_snapshot` and their other kin: they number
+//!   the primary's transactions
 //! - `pg_walfile_name`: a standby refuses it
 //! - `pg_stat_get_…`, `pg_get_replication_slots`: every node counts for itself
-//! - `table_to_xml` and its kin: they run queries of their own, as do the volatile `query_to_xml`, `cursor_to_xml`, `ts_stat`
-//!   and `ts_rewrite`
+//! - `table_to_xml` and its kin: they run queries of their own, as do the volatile `query_to_xml`,
+//!   `cursor_to_xml`, `ts_stat` and `ts_rewrite`
 //!
-//! and, marked volatile, not taken in: the sizes of relations (`pg_table_size`, …: an unlogged table has none on a standby),
-//! large objects (`lo_get`, …), files, slots, statistics, signals, locks, and all that changes something.
+//! and, marked volatile, not taken in: the sizes of relations (`pg_table_size`, …: an unlogged table has none
+//! on a standby), large objects (`lo_get`, …), files, slots, statistics, signals, locks, and all that changes
+//! something.
 //!
-//! A function of a user's own that shares a harmless name is beyond us: `pg_catalog` is searched first, but another type of
-//! argument may still find the user's. A name with any other schema than `pg_catalog` is unknown.
+//! A function of a user's own that shares a harmless name is beyond us: `pg_catalog` is searched first, but
+//! another type of argument may still find the user's. A name with any other schema than `pg_catalog` is
+//! unknown.
 
 use std::sync::LazyLock;
 
@@ -201,8 +205,9 @@ const STABLE: &str = "\
     xml_is_well_formed xml_is_well_formed_content xml_is_well_formed_document xmlagg \
     xmlcomment xmlexists xmltext xmlvalidate xpath xpath_exists";
 
-/// Volatile, since they answer anew each time, but they change nothing and know nothing of the node. What `random` returns
-/// after `setseed` depends on the backend; the caller keeps that one, since `setseed` is opaque.
+/// Volatile, since they answer anew each time, but they change nothing and know nothing of the node. What
+/// `random` returns after `setseed` depends on the backend; the caller keeps that one, since `setseed` is
+/// opaque.
 const VOLATILE: &str = "\
     array_sample array_shuffle clock_timestamp current_query gen_random_uuid \
     pg_partition_ancestors pg_partition_tree pg_sleep pg_sleep_for pg_sleep_until random \
@@ -227,7 +232,8 @@ const LEAVING: &[(&str, Effects)] = &[
     ("setval", Effects::SEQUENCE_ADVANCE),
     ("set_config", Effects::SET_CONFIG),
     ("pg_notify", Effects::NOTIFY),
-    // A seed, a backup, an origin, a slot (it may be a temporary one): all live as long as the backend's session.
+    // A seed, a backup, an origin, a slot (it may be a temporary one): all live as long as the backend's
+    // session.
     ("setseed", Effects::OPAQUE),
     ("pg_backup_start", Effects::OPAQUE),
     ("pg_backup_stop", Effects::OPAQUE),

@@ -1,8 +1,9 @@
 //! The words of the language, and what each means to us.
 //!
-//! All keywords of PostgreSQL 14 to 18 are here, since a name that is *not* a keyword tells us something too: two plain
-//! names in a row are a thing and its alias (see `classify`). A few words that later versions are known to add come with
-//! them. Look-ups allocate nothing and compare at most a few words: the table is hashed when the program is compiled.
+//! All keywords of PostgreSQL 14 to 18 are here, since a name that is *not* a keyword tells us something too:
+//! two plain names in a row are a thing and its alias (see `classify`). A few words that later versions are
+//! known to add come with them. Look-ups allocate nothing and compare at most a few words: the table is
+//! hashed when the program is compiled.
 
 /// A name that may be a keyword.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -26,8 +27,8 @@ impl Word {
     pub const PLAIN: Word = Word { category: Category::Plain, keyword: Keyword::Other };
 }
 
-/// The keyword that `name` is, in any case. A name has letters, digits, `_`, `$` and bytes from 0x80 on: nothing else, or
-/// folding would take a stranger for one of these.
+/// The keyword that `name` is, in any case. A name has letters, digits, `_`, `$` and bytes from 0x80 on:
+/// nothing else, or folding would take a stranger for one of these.
 #[inline(always)]
 pub(super) fn word(name: &[u8]) -> Word {
     if name.len() > LONGEST {
@@ -50,7 +51,8 @@ pub(super) fn word(name: &[u8]) -> Word {
     }
 }
 
-/// A word's length and its first and last four bytes, folded to lower case: all there is to a word of up to eight.
+/// A word's length and its first and last four bytes, folded to lower case: all there is to a word of up to
+/// eight.
 #[derive(Clone, Copy)]
 struct Key {
     len: u32,

@@ -1,9 +1,10 @@
-//! Bytes to tokens, by section 4.1 of the PostgreSQL manual and, where that is silent, by the server's own rules
-//! (`src/backend/parser/scan.l`).
+//! Bytes to tokens, by section 4.1 of the PostgreSQL manual and, where that is silent, by the server's own
+//! rules (`src/backend/parser/scan.l`).
 //!
-//! No value is decoded: a token is a kind and a place, and a word also says which keyword it is. Every byte string has tokens; what
-//! the server would refuse becomes [`Kind::Other`] or sets [`Lexer::unfinished`]. Each byte is looked at a bounded number
-//! of times. The lexer is `Copy`, so looking ahead is lexing on with a copy.
+//! No value is decoded: a token is a kind and a place, and a word also says which keyword it is. Every byte
+//! string has tokens; what the server would refuse becomes [`Kind::Other`] or sets [`Lexer::unfinished`].
+//! Each byte is looked at a bounded number of times. The lexer is `Copy`, so looking ahead is lexing on with
+//! a copy.
 
 use memchr::{memchr, memchr2, memmem};
 
@@ -21,7 +22,8 @@ pub(super) struct Lexer<'a> {
     dialect: Dialect,
     /// Whether the text ended inside a string, a quoted name or a comment.
     pub unfinished: bool,
-    /// Whether a name held a byte that this client's encoding may mean differently: the name may be longer than we think.
+    /// Whether a name held a byte that this client's encoding may mean differently: the name may be longer
+    /// than we think.
     pub doubtful_name: bool,
     /// Whether a string held such a byte where a backslash counts: it may end elsewhere than we think.
     pub doubtful_string: bool,
@@ -36,9 +38,9 @@ pub(super) struct Token {
     span: Span,
 }
 
-/// Where a token stands: its start in the low half, its end in the high half. One number instead of two, because tokens
-/// are copied through memory: a copy that loads both at once would have to wait until two stores are done, and that wait
-/// was a quarter of all time.
+/// Where a token stands: its start in the low half, its end in the high half. One number instead of two,
+/// because tokens are copied through memory: a copy that loads both at once would have to wait until two
+/// stores are done, and that wait was a quarter of all time.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 struct Span(u64);
 
@@ -152,22 +154,13 @@ impl<'a> Lexer<'a> {
     #[inline(always)]
     pub fn next_inlined(&mut self) -> Token {
         loop {
-            // A loop of its own, and locals in it: this is where most bytes between tokens go.
-            let text = self.text;
-            let mut start = self.at;
-            let byte = loop {
-                match text.get(start) {
-                    Some(&byte) if byte > b' ' => break byte,
-                    Some(&byte) if is_space(byte) => start += 1,
-                    Some(&byte) => break byte,
-                    None => {
-                        self.at = start;
-                        return self.token(Kind::End, start);
-                    }
-                }
+            let start = self.at;
+            let Some(&byte) = self.text.get(start) else {
+                return self.token(Kind::End, start);
             };
             self.at = start + 1;
             let kind = match CLASS[byte as usize] {
+                Class::Space => continue,
                 Class::Name => return self.name(start),
                 Class::Prefix => match self.prefixed(byte) {
                     Some(kind) => kind,
@@ -227,17 +220,17 @@ impl<'a> Lexer<'a> {
     /// The rest of a name whose first byte has been read.
     #[inline(always)]
     fn name(&mut self, start: usize) -> Token {
-        let rest = &self.text[start..];
-        let name = &rest[..name_len(rest)];
-        self.at = start + name.len();
+        let rest = &self.text[self.at..];
+        self.at += rest.iter().position(|&byte| !IN_NAME[byte as usize]).unwrap_or(rest.len());
+        let name = &self.text[start..self.at];
         if !self.dialect.ascii_safe && !name.is_ascii() {
             self.doubtful_name = true;
         }
         Token { word: word(name), ..self.token(Kind::Word, start) }
     }
 
-    /// A letter has been read: the rest of a string or quoted name if it is the prefix of one, as in `E'…'`, `B'…'`, `X'…'`,
-    /// `N'…'`, `U&'…'` and `U&"…"`.
+    /// A letter has been read: the rest of a string or quoted name if it is the prefix of one, as in `E'…'`,
+    /// `B'…'`, `X'…'`, `N'…'`, `U&'…'` and `U&"…"`.
     fn prefixed(&mut self, letter: u8) -> Option<Kind> {
         let next = self.ahead(0)?;
         if next != b'\'' && next != b'&' {
@@ -304,8 +297,8 @@ impl<'a> Lexer<'a> {
         kind
     }
 
-    /// Whether the string that just closed goes on behind a line break; if so, the next opening quote is read too. White
-    /// space and `--` comments may stand between, other comments may not.
+    /// Whether the string that just closed goes on behind a line break; if so, the next opening quote is read
+    /// too. White space and `--` comments may stand between, other comments may not.
     fn continues(&mut self) -> bool {
         let mut at = self.at;
         let mut line_break = false;
@@ -374,8 +367,8 @@ impl<'a> Lexer<'a> {
         Kind::DollarString
     }
 
-    /// A digit has been read. Letters that cannot belong to the number are left for the next token: servers before 15
-    /// read `1into` as two tokens, and swallowing the second would hide a keyword.
+    /// A digit has been read. Letters that cannot belong to the number are left for the next token: servers
+    /// before 15 read `1into` as two tokens, and swallowing the second would hide a keyword.
     fn number(&mut self) -> Kind {
         let first = self.text[self.at - 1];
         let radix: Option<fn(&u8) -> bool> = match self.ahead(0) {
@@ -480,8 +473,9 @@ impl<'a> Lexer<'a> {
         self.unfinished = true;
     }
 
-    /// The rest of a run of operator characters, which ends before a comment. A trailing plus or minus belongs to what
-    /// follows, as in `a=-1`, unless the run has a character that no operator of standard SQL has (manual, 4.1.3).
+    /// The rest of a run of operator characters, which ends before a comment. A trailing plus or minus
+    /// belongs to what follows, as in `a=-1`, unless the run has a character that no operator of standard SQL
+    /// has (manual, 4.1.3).
     fn operator(&mut self, first: u8) -> Kind {
         let start = self.at - 1;
         if start < self.signs {
@@ -508,41 +502,6 @@ impl<'a> Lexer<'a> {
     }
 }
 
-/// Whether a byte is white space. The vertical tab is since PostgreSQL 16; it was an error before.
-fn is_space(byte: u8) -> bool {
-    matches!(byte, b' ' | b'\t' | b'\n' | b'\r' | 0x0b | 0x0c)
-}
-
-/// How many bytes at the start of `text` may stand inside a name. Eight at a time: a name's length is what its loop's exit
-/// depends on, and a branch per name is easier to foresee than one per byte.
-#[inline(always)]
-fn name_len(text: &[u8]) -> usize {
-    let mut len = 0;
-    while let Some(bytes) = text[len..].first_chunk::<8>() {
-        let others = others(u64::from_le_bytes(*bytes));
-        if others != 0 {
-            return len + others.trailing_zeros() as usize / 8;
-        }
-        len += 8;
-    }
-    text[len..].iter().position(|&byte| !IN_NAME[byte as usize]).map_or(text.len(), |more| len + more)
-}
-
-/// For eight bytes at once, the top bit of each that may not stand inside a name.
-#[inline(always)]
-fn others(bytes: u64) -> u64 {
-    const ONES: u64 = u64::MAX / 255;
-    const TOPS: u64 = ONES << 7;
-    let low = bytes & !TOPS;
-    let folded = low | ONES << 5;
-    // With seven bits in each byte nothing carries into the next: the top bit tells whether a sum reached 128.
-    let letters = (folded + ONES * (128 - b'a' as u64)) & !(folded + ONES * (127 - b'z' as u64));
-    let digits = (low + ONES * (128 - b'0' as u64)) & !(low + ONES * (127 - b'9' as u64));
-    let other_than = |byte: u8| (low ^ ONES * byte as u64) + ONES * 127;
-    let signs = !(other_than(b'_') & other_than(b'$'));
-    !(letters | digits | signs | bytes) & TOPS
-}
-
 /// Whether standard SQL has operators with this character.
 fn is_usual(operator: u8) -> bool {
     matches!(operator, b'+' | b'-' | b'*' | b'/' | b'<' | b'>' | b'=')
@@ -551,6 +510,7 @@ fn is_usual(operator: u8) -> bool {
 /// What a byte may start.
 #[derive(Clone, Copy)]
 enum Class {
+    Space,
     Name,
     /// A letter that makes a following quote special.
     Prefix,
@@ -570,6 +530,8 @@ static CLASS: [Class; 256] = {
     let mut byte = 0;
     while byte < 256 {
         table[byte] = match byte as u8 {
+            // The vertical tab is white space since PostgreSQL 16, an error before.
+            b' ' | b'\t' | b'\n' | b'\r' | 0x0b | 0x0c => Class::Space,
             b'b' | b'B' | b'e' | b'E' | b'n' | b'N' | b'u' | b'U' | b'x' | b'X' => Class::Prefix,
             b'a'..=b'z' | b'A'..=b'Z' | b'_' | 0x80.. => Class::Name,
             b'0'..=b'9' => Class::Digit,

@@ -1,9 +1,10 @@
 //! Bytes to intent: what a text of SQL wants, judged without a parser. Unsure means write.
 //!
-//! No sockets, no clock, no allocation (but for the names that [`changes`] has to fold), no grammar, no catalog. One
-//! pass over the tokens answers two questions: may this text run on a replica ([`Intent`]), and what will it leave
-//! behind in the session ([`Effects`]). A second and slower pass, [`changes`], says which settings a text touches, in
-//! order; it is worth asking only when the effects contain [`Effects::SET`] or a savepoint.
+//! No sockets, no clock, no allocation (but for the names that [`changes`] has to fold), no grammar, no
+//! catalog. One pass over the tokens answers two questions: may this text run on a replica ([`Intent`]), and
+//! what will it leave behind in the session ([`Effects`]). A second and slower pass, [`changes`], says which
+//! settings a text touches, in order; it is worth asking only when the effects contain [`Effects::SET`] or a
+//! savepoint.
 //!
 //! | file | its subject |
 //! |---|---|
@@ -17,9 +18,10 @@
 //! | `changes` | what a text does to the session's settings |
 //! | `encoding` | client encodings in which a byte below 0x80 is not always a character of its own |
 //!
-//! What cannot be seen lexically, and is therefore left to others: temporary tables (the caller pins a session that made
-//! one), views, operators and casts that call volatile functions, and functions of a user's that share the name of a
-//! harmless built-in one. A standby refuses what writes among these with 25006, and the router learns from that.
+//! What cannot be seen lexically, and is therefore left to others: temporary tables (the caller pins a
+//! session that made one), views, operators and casts that call volatile functions, and functions of a user's
+//! that share the name of a harmless built-in one. A standby refuses what writes among these with 25006, and
+//! the router learns from that.
 
 mod changes;
 mod classify;
@@ -37,8 +39,8 @@ pub use classify::classify;
 pub use effects::Effects;
 pub use encoding::ascii_safe;
 
-/// How this session's SQL must be read. Both values can change with every `ParameterStatus`; the server reads the whole
-/// of one simple query by the values it had when the query arrived, and so do we.
+/// How this session's SQL must be read. Both values can change with every `ParameterStatus`; the server reads
+/// the whole of one simple query by the values it had when the query arrived, and so do we.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Dialect {
     /// Whether a backslash in a plain `'…'` is an ordinary character (the server's default since 9.1).
@@ -78,8 +80,8 @@ pub enum Intent {
     Begin,
     /// Closes a transaction, and does nothing else: COMMIT, END, ROLLBACK, ABORT, PREPARE TRANSACTION.
     End,
-    /// Changes or shows only the session, so that any node will do: SET, RESET, DISCARD, DEALLOCATE, SAVEPOINT, RELEASE,
-    /// ROLLBACK TO, and `SHOW pool_…`, which pgweir answers itself.
+    /// Changes or shows only the session, so that any node will do: SET, RESET, DISCARD, DEALLOCATE,
+    /// SAVEPOINT, RELEASE, ROLLBACK TO, and `SHOW pool_…`, which pgweir answers itself.
     Session,
 }
 

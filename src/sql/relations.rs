@@ -1,7 +1,7 @@
 //! System views that describe one node rather than the cluster.
 //!
-//! Replicas have the same catalogs, so reading `pg_class` or `information_schema` may go anywhere. These have another
-//! answer on every node, or another for every backend; whoever reads them means the primary.
+//! Replicas have the same catalogs, so reading `pg_class` or `information_schema` may go anywhere. These have
+//! another answer on every node, or another for every backend; whoever reads them means the primary.
 
 /// Whether `name`, as it was written, is such a view. Unquoted names come in any case.
 #[inline]
@@ -15,13 +15,15 @@ pub(super) fn describes_one_node(name: &[u8]) -> bool {
         || VIEWS.iter().any(|view| rest.eq_ignore_ascii_case(view))
 }
 
-/// Whether `name` is a schema of temporary objects: `pg_temp`, which stands for this backend's own, or `pg_temp_7`.
+/// Whether `name` is a schema of temporary objects: `pg_temp`, which stands for this backend's own, or
+/// `pg_temp_7`.
 #[inline]
 pub(super) fn is_temporary_schema(name: &[u8]) -> bool {
     starts_with(name, TEMPORARY) && matches!(name.get(TEMPORARY.len()), None | Some(b'_'))
 }
 
-/// Whether `value`, a setting's as it was written, may begin with such a schema: it does, or escapes in it may spell one.
+/// Whether `value`, a setting's as it was written, may begin with such a schema: it does, or escapes in it
+/// may spell one.
 pub(super) fn may_begin_with_temporary_schema(value: &[u8]) -> bool {
     let escapes = matches!(value, [b'e' | b'E' | b'u' | b'U', b'\'' | b'&', ..]) && value.contains(&b'\\');
     escapes || value.windows(TEMPORARY.len()).any(|part| part.eq_ignore_ascii_case(TEMPORARY))
@@ -33,8 +35,9 @@ fn starts_with(name: &[u8], prefix: &[u8]) -> bool {
 
 const TEMPORARY: &[u8] = b"pg_temp";
 
-/// Families of views: activity and statistics, which every node counts for itself. Not `pg_stats` and `pg_statistic`,
-/// which are about columns and come with the catalogs. `pg_buffercache` is an extension's, and about this node's memory.
+/// Families of views: activity and statistics, which every node counts for itself. Not `pg_stats` and
+/// `pg_statistic`, which are about columns and come with the catalogs. `pg_buffercache` is an extension's,
+/// and about this node's memory.
 const PREFIXES: &[&[u8]] =
     &[b"stat_", b"statio_", b"buffercache", b"shmem_", b"replication_", b"prepared_", b"wal"];
 

@@ -1,18 +1,20 @@
 //! The rest of a statement: everything in it that is an effect, or no read.
 //!
-//! A query is a read unless something in it, at any depth, says otherwise: a word that writes or locks, a view about one
-//! node, a call of a function that we do not know to be harmless. No tree is built: that a word counts at any depth is what
-//! makes one pass enough, and what makes us call a few reads writes (`SELECT 1 AS update`).
+//! A query is a read unless something in it, at any depth, says otherwise: a word that writes or locks, a
+//! view about one node, a call of a function that we do not know to be harmless. No tree is built: that a
+//! word counts at any depth is what makes one pass enough, and what makes us call a few reads writes (`SELECT
+//! 1 AS update`).
 //!
 //! The one hard question is whether `name (` calls a function. It does not when
 //! - the name is a keyword that no function is named after: `IN (`, `VALUES (`, `COALESCE (`;
-//! - it follows an operand, since no two operands stand side by side: `FROM (…) v (a, b)`, `FROM accounts a (x, y)`,
-//!   `sum(x) OVER (…)`. An operand is a value, a closing parenthesis, or a name that is no keyword;
+//! - it follows an operand, since no two operands stand side by side: `FROM (…) v (a, b)`, `FROM accounts a
+//!   (x, y)`, `sum(x) OVER (…)`. An operand is a value, a closing parenthesis, or a name that is no keyword;
 //! - it follows `::`, or AS, where aliases and the types of CAST stand;
 //! - it heads a common table expression: `WITH a (x) AS (…), b (y) AS (…)`;
 //! - it is the second of a pair of keywords such as `ORDER BY (`, `LEFT JOIN (`.
 //!
-//! One parenthesis closes something that is not an operand: in `SELECT DISTINCT ON (a) f(b)` the call is a call.
+//! One parenthesis closes something that is not an operand: in `SELECT DISTINCT ON (a) f(b)` the call is a
+//! call.
 
 use super::effects::Effects;
 use super::functions::{Function, function};
@@ -191,7 +193,10 @@ impl<'a> Scan<'a> {
             _ if !self.harmless => {}
             _ if built_in && name.eq_ignore_ascii_case(b"current_setting") && self.is_custom_setting() => {}
             _ if simple && before.place == Place::Comma && heads_table_expression(self.lexer) => {}
-            _ => self.harmless = false,
+            _ => {
+                self.effects |= Effects::UNKNOWN_CALL;
+                self.harmless = false;
+            }
         }
     }
 
@@ -204,17 +209,17 @@ impl<'a> Scan<'a> {
         }
     }
 
-    /// Whether the next token is the name of a custom setting, as a plain string: only those have a dot. They are carried
-    /// from backend to backend, so any node can say them.
+    /// Whether the next token is the name of a custom setting, as a plain string: only those have a dot. They
+    /// are carried from backend to backend, so any node can say them.
     fn is_custom_setting(&self) -> bool {
         let name = self.lexer.peek();
         name.kind == Kind::String && self.lexer.bytes(name).contains(&b'.')
     }
 }
 
-/// Whether what follows a name and a parenthesis is `column, … ) AS [[NOT] MATERIALIZED] ( query`. A function in FROM can be
-/// followed by AS and a parenthesis too, but there come columns and types, and no column is named by a word that begins a
-/// query; except VALUES, which a parenthesis must follow here.
+/// Whether what follows a name and a parenthesis is `column, … ) AS [[NOT] MATERIALIZED] ( query`. A function
+/// in FROM can be followed by AS and a parenthesis too, but there come columns and types, and no column is
+/// named by a word that begins a query; except VALUES, which a parenthesis must follow here.
 fn heads_table_expression(mut lexer: Lexer) -> bool {
     let mut token = lexer.next();
     while token.is_name() || token.kind == Kind::Comma {
@@ -328,8 +333,8 @@ impl Before {
     }
 }
 
-/// Which parentheses belong to DISTINCT ON. One is followed exactly; a second one inside the first is so odd that from then
-/// on every parenthesis counts as one.
+/// Which parentheses belong to DISTINCT ON. One is followed exactly; a second one inside the first is so odd
+/// that from then on every parenthesis counts as one.
 #[derive(Default)]
 struct DistinctOn {
     /// How deep the parenthesis stands that is open.
@@ -354,7 +359,8 @@ impl DistinctOn {
     }
 }
 
-/// Whether a parenthesis behind these two words belongs to the language, although a function may be named like the second.
+/// Whether a parenthesis behind these two words belongs to the language, although a function may be named
+/// like the second.
 fn is_pair(first: Keyword, second: Keyword) -> bool {
     match second {
         Keyword::By => matches!(first, Keyword::Group | Keyword::Order | Keyword::Partition),

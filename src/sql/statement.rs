@@ -2,8 +2,8 @@
 
 use super::keyword::Keyword;
 
-/// What decides whether a semicolon ends the statement: how many parentheses are open (CREATE RULE has semicolons inside
-/// them), and whether we are inside the `BEGIN ATOMIC … END` body of a function.
+/// What decides whether a semicolon ends the statement: how many parentheses are open (CREATE RULE has
+/// semicolons inside them), and whether we are inside the `BEGIN ATOMIC … END` body of a function.
 #[derive(Clone, Copy, Default)]
 pub(super) struct Bounds {
     depth: u32,
@@ -31,7 +31,8 @@ impl Bounds {
         self.depth == 0 && self.open == 0
     }
 
-    /// Takes in a keyword and the one directly before it. Behind AS it is a column's label, which may be any word.
+    /// Takes in a keyword and the one directly before it. Behind AS it is a column's label, which may be any
+    /// word.
     #[inline]
     pub fn word(&mut self, before: Keyword, keyword: Keyword) {
         match keyword {

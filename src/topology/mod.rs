@@ -81,6 +81,7 @@ impl NodeState {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum NodeAddress {
     Tcp(Vec<SocketAddr>),
+    /// The folder of its socket, `.s.PGSQL.PORT`.
     Unix(PathBuf),
 }
 

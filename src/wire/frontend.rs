@@ -141,7 +141,13 @@ mod tests {
     fn a_parse_with_wrong_counts_is_refused() {
         assert!(Parse::read(b"n\0select 1\0\0\0").is_ok());
         assert!(Parse::read(b"n\0select 1\0\0\x01\0\0\0\x17").is_ok());
-        for wrong in [&b"n\0select 1\0\0\x01"[..], b"n\0select 1\0\0\0x", b"n\0select 1", b"", b"n\0select 1\0\xff\xff"] {
+        for wrong in [
+            &b"n\0select 1\0\0\x01"[..],
+            b"n\0select 1\0\0\0x",
+            b"n\0select 1",
+            b"",
+            b"n\0select 1\0\xff\xff",
+        ] {
             assert!(Parse::read(wrong).is_err(), "{wrong:?}");
         }
     }

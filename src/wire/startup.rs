@@ -15,10 +15,16 @@ pub const CANCEL_SECRET_MAX: usize = 256;
 pub enum Packet<'a> {
     SslRequest,
     GssEncRequest,
-    Cancel { process_id: u32, secret: &'a [u8] },
+    Cancel {
+        process_id: u32,
+        secret: &'a [u8],
+    },
     Startup(Startup<'a>),
     /// A major version other than 3.
-    Unsupported { major: u16, minor: u16 },
+    Unsupported {
+        major: u16,
+        minor: u16,
+    },
 }
 
 /// A startup message of protocol 3.

@@ -104,17 +104,26 @@ impl Client {
     /// The ErrorResponse that ends the login.
     #[track_caller]
     pub fn log_in(&mut self, user: &str, password: &str) -> Result<(), ServerError> {
+        self.try_log_in(user, password).unwrap_or_else(|error| panic!("no message: {error}"))
+    }
+
+    /// As [`log_in`](Self::log_in); the outer error is that of a connection that broke on the way.
+    ///
+    /// # Errors
+    /// What the socket says; within, the ErrorResponse that ends the login.
+    #[track_caller]
+    pub fn try_log_in(&mut self, user: &str, password: &str) -> io::Result<Result<(), ServerError>> {
         let mut answers = Answers::new(user, password);
         loop {
-            let message = self.recv_message();
+            let message = self.try_recv_message()?.ok_or(io::ErrorKind::UnexpectedEof)?;
             match message.tag {
-                b'E' => return Err(message.error()),
+                b'E' => return Ok(Err(message.error())),
                 b'R' => match answers.answer(&message.body) {
-                    Ok(Some(answer)) => self.send_raw(&answer),
+                    Ok(Some(answer)) => self.try_send_raw(&answer)?,
                     Ok(None) => {}
                     Err(error) => panic!("the login cannot go on: {error}"),
                 },
-                b'Z' => return Ok(()),
+                b'Z' => return Ok(Ok(())),
                 _ => {}
             }
         }

@@ -4,13 +4,13 @@
 #[path = "../harness/mod.rs"]
 mod harness;
 
-mod protocol;
-mod pooling;
-mod statements;
+mod authentication;
+mod console;
 mod copying;
 mod operations;
-mod authentication;
+mod pooling;
+mod protocol;
 mod routing;
-mod topology;
-mod console;
+mod statements;
 mod tools;
+mod topology;

@@ -39,7 +39,11 @@ fn what_is_wrong_in_a_file_is_one_sentence_with_its_place_and_what_may_be_meant(
         ("a.toml", format!("{node}[pool]\nsze = 5\n"), vec!["a.toml:6: ", "[pool] sze", "\"size\""]),
         ("a.toml", format!("{node}[pol]\nsize = 5\n"), vec!["a.toml:5: ", "[pol]", "pool"]),
         ("a.toml", format!("{node}[pool]\nsize = 0\n"), vec!["a.toml:6: ", "[pool] size", "1"]),
-        ("a.toml", format!("{node}[pool]\nidle_timeout = \"5 parsecs\"\n"), vec!["a.toml:6: ", "idle_timeout"]),
+        (
+            "a.toml",
+            format!("{node}[pool]\nidle_timeout = \"5 parsecs\"\n"),
+            vec!["a.toml:6: ", "idle_timeout"],
+        ),
         ("a.toml", format!("{node}[pool]\nmode = \"transactions\"\n"), vec!["a.toml:6: ", "transaction,"]),
         ("a.toml", format!("{node}[pool\n"), vec!["a.toml:5: "]),
         ("a.toml", "[auth]\nmethod = \"trust\"\n".to_owned(), vec!["a.toml: ", "[[node]]"]),
@@ -53,7 +57,11 @@ fn what_is_wrong_in_a_file_is_one_sentence_with_its_place_and_what_may_be_meant(
             format!("{pgpool}num_init_childern = 5\n"),
             vec!["pgpool.conf:3: ", "num_init_childern", "num_init_children"],
         ),
-        ("pgpool.conf", format!("{pgpool}num_init_children = many\n"), vec!["pgpool.conf:3: ", "num_init_children"]),
+        (
+            "pgpool.conf",
+            format!("{pgpool}num_init_children = many\n"),
+            vec!["pgpool.conf:3: ", "num_init_children"],
+        ),
         ("pgpool.conf", format!("{pgpool}port = 'x\n"), vec!["pgpool.conf:3: "]),
         ("pgpool.conf", "# nothing\nport = 9999\n".to_owned(), vec!["pgpool.conf: ", "backend_hostname0"]),
     ] {
@@ -202,7 +210,9 @@ fn check_prints_what_each_line_of_a_pgpool_conf_became() {
             let warned = |line: &str| line.contains(&format!("  {name} = ")) && line.contains("warning: ");
             assert!(check.stdout.lines().any(warned), "no warning for {name}\n{}", check.stdout);
         }
-        for silent in ["listen_addresses", "backend_port0", "num_init_children", "pool_passwd", "connection_cache"] {
+        for silent in
+            ["listen_addresses", "backend_port0", "num_init_children", "pool_passwd", "connection_cache"]
+        {
             let line = check.stdout.lines().find(|line| line.contains(&format!("  {silent} = ")));
             assert!(!line.unwrap_or_default().contains("warning"), "{line:?}");
         }
@@ -263,7 +273,39 @@ fn a_pgpool_conf_is_run_as_it_is() {
     assert!((180..=270).contains(&replica), "weights 1 and 3 gave {shares:?}");
     let nodes = client.query("SHOW pool_nodes");
     assert_eq!(nodes.column("lb_weight"), ["0.250000", "0.750000"]);
-    assert_eq!(nodes.column("port"), [cluster.node(0).port().to_string(), cluster.node(1).port().to_string()]);
+    assert_eq!(
+        nodes.column("port"),
+        [cluster.node(0).port().to_string(), cluster.node(1).port().to_string()]
+    );
+}
+
+#[test]
+fn a_pgpool_conf_brings_its_pool_hba_conf_and_may_keep_reads_on_the_primary() {
+    let cluster = shared();
+    let database = here(cluster);
+    let nodes: String = (0..2)
+        .map(|index| {
+            let port = cluster.node(index).port();
+            format!("backend_hostname{index} = '127.0.0.1'\nbackend_port{index} = {port}\n")
+        })
+        .collect();
+    // In the names of pgpool-II 4.1, where no reads are shared unless that is asked for.
+    let text = format!(
+        "listen_addresses = '127.0.0.1'\nsocket_dir = ''\n{nodes}\
+         master_slave_mode = on\nmaster_slave_sub_mode = 'stream'\nload_balance_mode = off\n\
+         enable_pool_hba = on\npool_passwd = 'pool_passwd'\n\
+         sr_check_user = 'postgres'\nhealth_check_user = 'postgres'\n"
+    );
+    let proxy = proxy(cluster)
+        .pgpool_conf(&text)
+        .file("pool_passwd", &format!("postgres:TEXT{PASSWORD}\nother:TEXT{PASSWORD}\n"))
+        .file("pool_hba.conf", "host all postgres 0.0.0.0/0 scram-sha-256\nhost all all 0.0.0.0/0 reject\n")
+        .start();
+    await_roles(&proxy, &["primary", "replica"]);
+    let mut client = proxy.client(database.name());
+    assert_eq!(read_from(&mut client, 20).into_keys().collect::<Vec<_>>(), [node_name(0)]);
+    let error = proxy.login().user("other").try_connect().err().expect("the last line rejects it");
+    assert_eq!(error.sqlstate(), "28000");
 }
 
 // Where it listens, and how it reaches its nodes.
@@ -281,7 +323,9 @@ fn it_listens_over_both_ip_versions_and_unix_sockets_with_a_line_for_each() {
     let log = proxy.log();
     let lines: Vec<&str> = log.lines().filter(|line| line.contains("listening on")).collect();
     assert_eq!(lines.len(), 3, "{log}");
-    for place in [format!("127.0.0.1:{}", proxy.port()), format!("[::1]:{}", proxy.port()), "/.s.PGSQL.".into()] {
+    for place in
+        [format!("127.0.0.1:{}", proxy.port()), format!("[::1]:{}", proxy.port()), "/.s.PGSQL.".into()]
+    {
         assert!(lines.iter().any(|line| line.contains(&place)), "{place} is not in {lines:?}");
     }
 }
@@ -566,9 +610,21 @@ fn sighup_applies_users() {
         proxy.reload(change);
         eventually(|| login.can_connect() == may, "the list of users is read again");
     };
-    reloaded(|config| { config.user("newcomer", "one"); }, &login, true);
+    reloaded(
+        |config| {
+            config.user("newcomer", "one");
+        },
+        &login,
+        true,
+    );
     let mut stays = login.connect();
-    reloaded(|config| { config.user("newcomer", "two"); }, &login.clone().password("two"), true);
+    reloaded(
+        |config| {
+            config.user("newcomer", "two");
+        },
+        &login.clone().password("two"),
+        true,
+    );
     assert!(!login.can_connect(), "the old password is still good");
     stays.query("SELECT 1");
 }
@@ -579,22 +635,30 @@ fn sighup_adds_and_removes_nodes_under_the_clients() {
     let database = here(cluster);
     let [first, second] = [1, 2].map(|index| cluster.node(index).port());
     let mut proxy = proxy(cluster)
-        .configure(|config| { config.remove_node(first).remove_node(second); })
+        .configure(|config| {
+            config.remove_node(first).remove_node(second);
+        })
         .set("shards.count", 2)
         .start();
     let mut client = proxy.client(database.name());
     await_roles(&proxy, &["primary"]);
     assert_eq!(read_from(&mut client, 5).into_keys().collect::<Vec<_>>(), [node_name(0)]);
-    proxy.reload(|config| { config.node(first); });
+    proxy.reload(|config| {
+        config.node(first);
+    });
     eventually(|| read_from(&mut client, 5).into_keys().eq([node_name(1)]), "the new node takes the reads");
     await_roles(&proxy, &["primary", "replica"]);
-    proxy.reload(|config| { config.remove_node(first).node(second); });
+    proxy.reload(|config| {
+        config.remove_node(first).node(second);
+    });
     eventually(|| read_from(&mut client, 5).into_keys().eq([node_name(2)]), "the other node has taken over");
     await_roles(&proxy, &["primary", "replica"]);
     let name = database.name();
     let left = format!("SELECT count(*) FROM pg_stat_activity WHERE datname = '{name}'");
     eventually(|| cluster.value(1, &left) == "0", "the connections to the removed node are closed");
-    proxy.reload(|config| { config.remove_node(second); });
+    proxy.reload(|config| {
+        config.remove_node(second);
+    });
     eventually(|| read_from(&mut client, 5).into_keys().eq([node_name(0)]), "the primary serves alone");
 }
 
@@ -657,7 +721,10 @@ fn ctrl_c_takes_a_demo_down_whatever_it_was_doing() {
     let dir = path(&folder, "demo");
     let demo = pgweir(&["demo", "--replicas", "0", "--dir", &dir]);
     let config = PathBuf::from(&dir).join("pgweir.toml");
-    eventually(|| port_of(&config).is_some_and(|port| Client::try_open(&Address::Port(port)).is_ok()), "it is up");
+    eventually(
+        || port_of(&config).is_some_and(|port| Client::try_open(&Address::Port(port)).is_ok()),
+        "it is up",
+    );
     demo.interrupt();
     let run = demo.wait().ok();
     assert!(run.stdout.contains("psql") || run.stderr.contains("psql"), "no line to paste: {}", run.stderr);

@@ -12,8 +12,8 @@ fn reads_go_to_the_replicas_and_writes_to_the_primary() {
     let cluster = shared();
     let database = here(cluster);
     let proxy = with_replicas(proxy(cluster));
-    let before = Counts::of(&proxy);
     let mut client = proxy.client(database.name());
+    let before = Counts::of(&proxy);
     let readers = read_from(&mut client, 60);
     assert_eq!(readers.keys().collect::<Vec<_>>(), ["node2", "node3"], "{readers:?}");
     client.query("CREATE TABLE t (i int)");
@@ -119,9 +119,13 @@ fn a_transaction_that_may_write_stays_on_the_primary() {
     let proxy = with_replicas(proxy(cluster));
     let mut client = proxy.client(database.name());
     client.query("CREATE TABLE t (i int)");
-    for begin in
-        ["BEGIN", "START TRANSACTION", "BEGIN READ WRITE", "BEGIN ISOLATION LEVEL SERIALIZABLE", "/* */ begin;"]
-    {
+    for begin in [
+        "BEGIN",
+        "START TRANSACTION",
+        "BEGIN READ WRITE",
+        "BEGIN ISOLATION LEVEL SERIALIZABLE",
+        "/* */ begin;",
+    ] {
         client.query(begin);
         assert_eq!(client.status, 'T');
         assert_eq!(read_from(&mut client, 3).into_keys().collect::<Vec<_>>(), ["node1"], "{begin}");
@@ -327,7 +331,8 @@ fn what_writes_in_disguise_goes_to_the_primary() {
         let mut client = proxy.client(database.name());
         client.prepared(statement, values).unwrap_or_else(|error| panic!("{statement}: {error}"));
     }
-    for table in 1..=6 {
+    // The second was a temporary one, which DISCARD ALL has dropped.
+    for table in [1, 3, 4, 5, 6] {
         assert_eq!(client.value(&format!("SELECT count(*) FROM made_{table}")), "1");
     }
     let copied = client.copy_in("COPY t FROM STDIN", b"17\n18\n").expect("COPY FROM");
@@ -367,7 +372,8 @@ fn what_hides_behind_a_view_an_operator_or_a_cast_still_works() {
          CREATE VIEW putting AS SELECT put(1) AS n",
     );
     cluster.settle();
-    for statement in ["SELECT n FROM counting", "SELECT n FROM putting", "TABLE counting", "SELECT 1 <~~> 2"] {
+    for statement in ["SELECT n FROM counting", "SELECT n FROM putting", "TABLE counting", "SELECT 1 <~~> 2"]
+    {
         // A session that has written nothing, so that no floor of its own keeps it from the replicas.
         for _ in 0..3 {
             let mut fresh = proxy.client(database.name());
@@ -446,7 +452,9 @@ fn a_session_always_sees_what_it_wrote() {
     let proxy = with_replicas(proxy(cluster).set("shards.count", 2));
     let mut client = proxy.client(database.name());
     client.query("CREATE TABLE t (i int PRIMARY KEY)");
-    client.query("CREATE FUNCTION put(int) RETURNS int LANGUAGE sql AS 'INSERT INTO t VALUES ($1) RETURNING i'");
+    client.query(
+        "CREATE FUNCTION put(int) RETURNS int LANGUAGE sql AS 'INSERT INTO t VALUES ($1) RETURNING i'",
+    );
     for key in 0..600 {
         match key % 6 {
             0 => drop(client.query(&format!("INSERT INTO t VALUES ({key})"))),
@@ -504,9 +512,10 @@ fn a_replica_that_does_not_replay_is_not_asked_by_who_wrote() {
     }
     // Both replicas stand still: who has not written reads there what was, as asked for.
     let mut writer = off.client(name);
-    let stale = writer.value("SELECT count(*) FROM t");
     writer.query("INSERT INTO t VALUES (2)");
-    assert_eq!(writer.value("SELECT count(*) FROM t"), stale, "causal = off waits for nobody");
+    for _ in 0..8 {
+        assert_eq!(writer.value("SELECT count(*) FROM t WHERE i = 2"), "0", "causal = off waits for nobody");
+    }
     assert!(read_from(&mut bystander, 10).keys().all(|node| node != "node1"));
     let mut one = global.client(name);
     for key in 10..20 {
@@ -534,7 +543,8 @@ fn a_replica_that_does_not_replay_is_not_asked_by_who_wrote() {
 #[track_caller]
 pub fn here(cluster: &Cluster) -> Database<'_> {
     let database = cluster.database();
-    let view = "CREATE VIEW here AS SELECT current_setting('cluster_name') AS node";
+    let view =
+        "CREATE VIEW here AS SELECT current_setting('cluster_name') AS node; GRANT SELECT ON here TO public";
     cluster.node(0).sql_in(database.name(), view).unwrap_or_else(|error| panic!("{view}: {error}"));
     cluster.settle();
     database

@@ -38,18 +38,10 @@ impl Hba {
         for line in tokens::lines(text) {
             match line.fields.and_then(|fields| parse::rule(&fields)) {
                 Ok(rule) => rules.push(rule),
-                Err(message) => errors.push(HbaError {
-                    file: file.to_owned(),
-                    line: line.number,
-                    message,
-                }),
+                Err(message) => errors.push(HbaError { file: file.to_owned(), line: line.number, message }),
             }
         }
-        if errors.is_empty() {
-            Ok(Hba { rules })
-        } else {
-            Err(errors)
-        }
+        if errors.is_empty() { Ok(Hba { rules }) } else { Err(errors) }
     }
 
     /// The method of the first line that fits; `None` when none does, which is a refusal (28000). `tls` is whether the
@@ -57,10 +49,7 @@ impl Hba {
     ///
     /// An IPv4 client on a listener that serves both families (`::ffff:192.0.2.1`) is an IPv4 client.
     pub fn method(&self, peer: Peer, tls: bool, database: &str, user: &str) -> Option<Method> {
-        self.rules
-            .iter()
-            .find(|rule| rule.fits(peer, tls, database, user))
-            .map(|rule| rule.method)
+        self.rules.iter().find(|rule| rule.fits(peer, tls, database, user)).map(|rule| rule.method)
     }
 }
 
@@ -149,12 +138,8 @@ impl Address {
     fn contains(self, address: IpAddr) -> bool {
         match (self, address) {
             (Address::All, _) => true,
-            (Address::V4 { network, mask }, IpAddr::V4(address)) => {
-                (address.to_bits() ^ network) & mask == 0
-            }
-            (Address::V6 { network, mask }, IpAddr::V6(address)) => {
-                (address.to_bits() ^ network) & mask == 0
-            }
+            (Address::V4 { network, mask }, IpAddr::V4(address)) => (address.to_bits() ^ network) & mask == 0,
+            (Address::V6 { network, mask }, IpAddr::V6(address)) => (address.to_bits() ^ network) & mask == 0,
             (Address::V4 { .. }, IpAddr::V6(_)) | (Address::V6 { .. }, IpAddr::V4(_)) => false,
         }
     }

@@ -33,13 +33,7 @@ pub(super) fn rule(fields: &[Vec<Token>]) -> Result<Rule, String> {
             option.text
         ));
     }
-    Ok(Rule {
-        transport,
-        databases,
-        users,
-        address,
-        method,
-    })
+    Ok(Rule { transport, databases, users, address, method })
 }
 
 fn single<'a>(field: Option<&'a Vec<Token>>, what: &str) -> Result<&'a Token, String> {
@@ -57,14 +51,12 @@ fn transport(token: &Token) -> Result<Transport, String> {
         "host" | "hostnogssenc" => Ok(Transport::Host),
         "hostssl" => Ok(Transport::HostSsl),
         "hostnossl" => Ok(Transport::HostNoSsl),
-        "hostgssenc" => Err(
-            "hostgssenc can never match, since pgweir does not speak GSSAPI: remove the line"
-                .to_owned(),
-        ),
-        "include" | "include_if_exists" | "include_dir" => Err(format!(
-            "\"{}\" is not supported: put the lines of that file here",
-            token.text
-        )),
+        "hostgssenc" => {
+            Err("hostgssenc can never match, since pgweir does not speak GSSAPI: remove the line".to_owned())
+        }
+        "include" | "include_if_exists" | "include_dir" => {
+            Err(format!("\"{}\" is not supported: put the lines of that file here", token.text))
+        }
         other => Err(format!(
             "unknown connection type \"{other}\": one of local, host, hostssl, hostnossl, hostnogssenc"
         )),
@@ -120,9 +112,7 @@ fn name(token: &Token, what: &str) -> Result<String, String> {
         ));
     }
     if text.is_empty() {
-        return Err(format!(
-            "an empty name: the {what} are written out, or \"all\" without quotes"
-        ));
+        return Err(format!("an empty name: the {what} are written out, or \"all\" without quotes"));
     }
     Ok(text.clone())
 }
@@ -160,25 +150,20 @@ fn address(token: &Token) -> Result<Parsed, String> {
         return Ok(Parsed::NeedsMask(address));
     };
     let width = if address.is_ipv4() { 32 } else { 128 };
-    let digits =
-        !bits.is_empty() && bits.len() <= 3 && bits.bytes().all(|byte| byte.is_ascii_digit());
+    let digits = !bits.is_empty() && bits.len() <= 3 && bits.bytes().all(|byte| byte.is_ascii_digit());
     let bits: u32 = match bits.parse() {
         Ok(bits) if digits && bits <= width => bits,
         _ => {
-            return Err(format!(
-                "the mask length of \"{text}\" is not a number from 0 to {width}"
-            ));
+            return Err(format!("the mask length of \"{text}\" is not a number from 0 to {width}"));
         }
     };
     Ok(Parsed::Whole(match address {
-        IpAddr::V4(address) => Address::V4 {
-            network: address.to_bits(),
-            mask: u32::MAX.checked_shl(32 - bits).unwrap_or(0),
-        },
-        IpAddr::V6(address) => Address::V6 {
-            network: address.to_bits(),
-            mask: u128::MAX.checked_shl(128 - bits).unwrap_or(0),
-        },
+        IpAddr::V4(address) => {
+            Address::V4 { network: address.to_bits(), mask: u32::MAX.checked_shl(32 - bits).unwrap_or(0) }
+        }
+        IpAddr::V6(address) => {
+            Address::V6 { network: address.to_bits(), mask: u128::MAX.checked_shl(128 - bits).unwrap_or(0) }
+        }
     }))
 }
 
@@ -206,10 +191,7 @@ fn with_mask(address: IpAddr, mask: &Token) -> Result<Address, String> {
 
 /// Whether somebody meant an address, in a text that is none.
 fn looks_numeric(text: &str) -> bool {
-    text.contains(':')
-        || text
-            .bytes()
-            .all(|byte| byte.is_ascii_digit() || byte == b'.')
+    text.contains(':') || text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.')
 }
 
 fn method(token: &Token) -> Result<Method, String> {
@@ -218,10 +200,9 @@ fn method(token: &Token) -> Result<Method, String> {
         return Ok(method);
     }
     Err(match text {
-        "bsd" | "cert" | "gss" | "ident" | "ldap" | "oauth" | "pam" | "peer" | "radius"
-        | "sspi" => format!(
-            "method \"{text}\" is not supported: use scram-sha-256 with a user list, or password"
-        ),
+        "bsd" | "cert" | "gss" | "ident" | "ldap" | "oauth" | "pam" | "peer" | "radius" | "sspi" => {
+            format!("method \"{text}\" is not supported: use scram-sha-256 with a user list, or password")
+        }
         "crypt" | "krb5" => {
             format!("method \"{text}\" is gone from PostgreSQL as well: use scram-sha-256")
         }

@@ -28,29 +28,11 @@ fn the_first_line_that_fits_decides() {
     for (peer, tls, database, user, expected) in [
         (Peer::Local, false, "any", "postgres", Some(Method::Trust)),
         (Peer::Local, false, "any", "web", Some(Method::Md5)),
-        (
-            tcp("10.1.2.3"),
-            false,
-            "bob",
-            "mallory",
-            Some(Method::Reject),
-        ),
-        (
-            tcp("10.1.2.3"),
-            false,
-            "bob",
-            "bob",
-            Some(Method::ScramSha256),
-        ),
+        (tcp("10.1.2.3"), false, "bob", "mallory", Some(Method::Reject)),
+        (tcp("10.1.2.3"), false, "bob", "bob", Some(Method::ScramSha256)),
         (tcp("10.1.2.3"), false, "bob", "eve", None),
         (tcp("11.0.0.1"), false, "bob", "bob", None),
-        (
-            tcp("::ffff:10.1.2.3"),
-            false,
-            "bob",
-            "bob",
-            Some(Method::ScramSha256),
-        ),
+        (tcp("::ffff:10.1.2.3"), false, "bob", "bob", Some(Method::ScramSha256)),
         (tcp("192.168.1.255"), false, "app", "web", Some(Method::Md5)),
         (tcp("192.168.1.0"), false, "app", "batch", Some(Method::Md5)),
         (tcp("192.168.1.1"), false, "all", "web", Some(Method::Md5)),
@@ -59,34 +41,21 @@ fn the_first_line_that_fits_decides() {
         (tcp("192.168.2.1"), false, "app", "web", None),
         (tcp("172.16.200.1"), false, "x", "y", Some(Method::Password)),
         (tcp("172.17.0.1"), false, "x", "y", None),
-        (
-            tcp("2001:db8:1::1"),
-            true,
-            "x",
-            "y",
-            Some(Method::ScramSha256),
-        ),
+        (tcp("2001:db8:1::1"), true, "x", "y", Some(Method::ScramSha256)),
         (tcp("2001:db8:1::1"), false, "x", "y", Some(Method::Reject)),
         (tcp("2001:db9::1"), true, "x", "y", None),
         (tcp("8.8.8.8"), false, "replication", "y", None),
         (tcp("::1"), false, "x", "y", Some(Method::Trust)),
         (tcp("127.0.0.1"), false, "x", "y", None),
     ] {
-        assert_eq!(
-            hba.method(peer, tls, database, user),
-            expected,
-            "{peer} {tls} {database} {user}"
-        );
+        assert_eq!(hba.method(peer, tls, database, user), expected, "{peer} {tls} {database} {user}");
     }
 }
 
 #[test]
 fn the_line_of_many_guides() {
     let hba = hba("host    all    all    0.0.0.0/0    md5\n");
-    assert_eq!(
-        hba.method(tcp("203.0.113.9"), false, "postgres", "pgpool"),
-        Some(Method::Md5)
-    );
+    assert_eq!(hba.method(tcp("203.0.113.9"), false, "postgres", "pgpool"), Some(Method::Md5));
     assert_eq!(hba.method(tcp("::1"), false, "postgres", "pgpool"), None);
     assert_eq!(hba.method(Peer::Local, false, "postgres", "pgpool"), None);
 }
@@ -96,21 +65,12 @@ fn odd_but_valid() {
     let hba = hba("hostnogssenc all all 0.0.0.0 0.0.0.0 trust\n\
                    host \"repl\" \"+x\",\"@y\",\"/z\" ::/0 trust\n\
                    host \"sameuser\" all 1.2.3.4/32 md5");
-    assert_eq!(
-        hba.method(tcp("9.9.9.9"), true, "a", "b"),
-        Some(Method::Trust)
-    );
-    assert_eq!(
-        hba.method(tcp("::2"), true, "repl", "@y"),
-        Some(Method::Trust)
-    );
+    assert_eq!(hba.method(tcp("9.9.9.9"), true, "a", "b"), Some(Method::Trust));
+    assert_eq!(hba.method(tcp("::2"), true, "repl", "@y"), Some(Method::Trust));
     assert_eq!(hba.method(tcp("::2"), true, "repl", "y"), None);
     // Host bits right of the mask are ignored, as PostgreSQL does.
     let sloppy = super::Hba::parse("host all all 10.9.9.9/8 md5", "f").unwrap();
-    assert_eq!(
-        sloppy.method(tcp("10.1.1.1"), false, "a", "b"),
-        Some(Method::Md5)
-    );
+    assert_eq!(sloppy.method(tcp("10.1.1.1"), false, "a", "b"), Some(Method::Md5));
     assert_eq!(super::Hba::parse("", "f"), Ok(Hba::default()));
 }
 
@@ -122,10 +82,7 @@ fn every_wrong_line_says_what_to_write() {
         ("local all all", "ends before the method"),
         ("host all all", "ends before the address"),
         ("host all all 10.0.0.1", "ends before the mask"),
-        (
-            "host all all 10.0.0.1 md5",
-            "\"md5\" is not a mask for 10.0.0.1: write 10.0.0.1/32",
-        ),
+        ("host all all 10.0.0.1 md5", "\"md5\" is not a mask for 10.0.0.1: write 10.0.0.1/32"),
         ("host all all ::1 md5", "write ::1/128"),
         ("host all all 10.0.0.0/33 md5", "from 0 to 32"),
         ("host all all 10.0.0.0/+8 md5", "from 0 to 32"),
@@ -136,10 +93,7 @@ fn every_wrong_line_says_what_to_write() {
         ("host all all .example.com md5", "is a host name"),
         ("host all all samehost md5", "127.0.0.1/32"),
         ("host all all samenet md5", "or the network"),
-        (
-            "host all all 10.0.0.0/8,11.0.0.0/8 md5",
-            "one address per line",
-        ),
+        ("host all all 10.0.0.0/8,11.0.0.0/8 md5", "one address per line"),
         ("host samerole all all md5", "list the databases"),
         ("host samegroup all all md5", "list the databases"),
         ("host @dbs all all md5", "write the databases of that file"),
@@ -150,53 +104,30 @@ fn every_wrong_line_says_what_to_write() {
         ("hostgssenc all all all md5", "GSSAPI"),
         ("hosts all all all md5", "unknown connection type \"hosts\""),
         ("include other.conf", "put the lines of that file here"),
-        (
-            "local all all peer",
-            "\"peer\" is not supported: use scram-sha-256",
-        ),
-        (
-            "host all all all pam pamservice=x",
-            "\"pam\" is not supported",
-        ),
+        ("local all all peer", "\"peer\" is not supported: use scram-sha-256"),
+        ("host all all all pam pamservice=x", "\"pam\" is not supported"),
         ("host all all all ldap", "\"ldap\" is not supported"),
         ("hostssl all all all cert", "\"cert\" is not supported"),
         ("local all all crypt", "gone from PostgreSQL"),
         ("local all all md6", "unknown method \"md6\""),
-        (
-            "hostssl all all all md5 clientcert=verify-full",
-            "option \"clientcert=verify-full\"",
-        ),
+        ("hostssl all all all md5 clientcert=verify-full", "option \"clientcert=verify-full\""),
         ("host \"open all all md5", "no closing quote"),
     ] {
         let errors = Hba::parse(line, "f").expect_err(line);
         assert_eq!(errors.len(), 1, "{line}");
-        assert!(
-            errors[0].message.contains(part),
-            "{line}: {}",
-            errors[0].message
-        );
+        assert!(errors[0].message.contains(part), "{line}: {}", errors[0].message);
     }
 }
 
 #[test]
 fn all_errors_at_once_with_file_and_line() {
-    let errors = Hba::parse(
-        "local all all peer\n\nlocal all all trust\nhost all \\\n all\n",
-        "etc/pool_hba.conf",
-    )
-    .expect_err("two wrong lines");
+    let errors =
+        Hba::parse("local all all peer\n\nlocal all all trust\nhost all \\\n all\n", "etc/pool_hba.conf")
+            .expect_err("two wrong lines");
     let shown: Vec<String> = errors.iter().map(ToString::to_string).collect();
     assert_eq!(shown.len(), 2);
-    assert!(
-        shown[0].starts_with("etc/pool_hba.conf:1: method \"peer\""),
-        "{}",
-        shown[0]
-    );
-    assert!(
-        shown[1].starts_with("etc/pool_hba.conf:4: the line ends before the address"),
-        "{}",
-        shown[1]
-    );
+    assert!(shown[0].starts_with("etc/pool_hba.conf:1: method \"peer\""), "{}", shown[0]);
+    assert!(shown[1].starts_with("etc/pool_hba.conf:4: the line ends before the address"), "{}", shown[1]);
 }
 
 proptest! {

@@ -45,10 +45,7 @@ pub(super) fn lines(text: &str) -> impl Iterator<Item = Line> {
             if fields.as_ref().is_ok_and(Vec::is_empty) {
                 continue;
             }
-            return Some(Line {
-                number: index + 1,
-                fields,
-            });
+            return Some(Line { number: index + 1, fields });
         }
     })
 }
@@ -91,9 +88,7 @@ fn token(line: &str) -> Result<Option<(Token, &str, bool)>, String> {
                 return Err("a quoted name has no closing quote on its line".to_owned());
             }
             None => break (line.len(), false),
-            Some((_, '"'))
-                if in_quotes && characters.peek().is_some_and(|&(_, next)| next == '"') =>
-            {
+            Some((_, '"')) if in_quotes && characters.peek().is_some_and(|&(_, next)| next == '"') => {
                 text.push('"');
                 characters.next();
             }
@@ -126,13 +121,7 @@ mod tests {
             .map(|tokens| {
                 let tokens: Vec<String> = tokens
                     .iter()
-                    .map(|t| {
-                        if t.quoted {
-                            format!("<{}>", t.text)
-                        } else {
-                            t.text.clone()
-                        }
-                    })
+                    .map(|t| if t.quoted { format!("<{}>", t.text) } else { t.text.clone() })
                     .collect();
                 tokens.join("|")
             })
@@ -146,10 +135,7 @@ mod tests {
             ("\thost  a,b\tc", vec!["host", "a|b", "c"]),
             ("host a, b c", vec!["host", "a|b", "c"]),
             ("host a ,b c", vec!["host", "a", "b", "c"]),
-            (
-                "host \"all\" \"a b\",c \"x\"\"y\"",
-                vec!["host", "<all>", "<a b>|c", "<x\"y>"],
-            ),
+            ("host \"all\" \"a b\",c \"x\"\"y\"", vec!["host", "<all>", "<a b>|c", "<x\"y>"]),
             ("host a\"b c\"d e", vec!["host", "ab cd", "e"]),
             ("host \"\" e", vec!["host", "<>", "e"]),
             ("host a#comment", vec!["host", "a"]),
@@ -166,9 +152,8 @@ mod tests {
     #[test]
     fn numbers_and_continued_lines() {
         let text = "# one\n\nlocal all \\\n  all trust\r\nhost x\\\n";
-        let found: Vec<(usize, usize)> = lines(text)
-            .map(|line| (line.number, line.fields.unwrap().len()))
-            .collect();
+        let found: Vec<(usize, usize)> =
+            lines(text).map(|line| (line.number, line.fields.unwrap().len())).collect();
         assert_eq!(found, [(3, 4), (5, 2)]);
     }
 

@@ -19,9 +19,7 @@ pub use error::{Fault, NodeError};
 
 use subtle::ConstantTimeEq;
 
-use super::scram::{
-    self, Challenge, ClientFirst, ExpectServerFinal, Keys, MECHANISM, Nonce, Verifier,
-};
+use super::scram::{self, Challenge, ClientFirst, ExpectServerFinal, Keys, MECHANISM, Nonce, Verifier};
 use super::{Secret, md5};
 
 /// What we may log in with.
@@ -53,10 +51,7 @@ impl SaltedKeys {
         own.then(|| SaltedKeys {
             salt: verifier.salt.clone(),
             iterations: verifier.iterations,
-            keys: Keys {
-                client_key,
-                server_key: verifier.server_key,
-            },
+            keys: Keys { client_key, server_key: verifier.server_key },
         })
     }
 
@@ -135,11 +130,7 @@ pub enum AnswerKind {
 impl Login {
     /// A login as `user`. `nonce` must be fresh; it is used if the node asks for SCRAM.
     pub fn new(user: &str, credentials: Credentials, nonce: Nonce) -> Login {
-        Login {
-            user: user.to_owned(),
-            credentials,
-            state: State::Start(nonce),
-        }
+        Login { user: user.to_owned(), credentials, state: State::Start(nonce) }
     }
 
     /// Takes an authentication request (tag `R`) of the node: its code, and what follows the code.
@@ -152,15 +143,11 @@ impl Login {
                 self.state = State::Done;
                 Ok(Step::Done)
             }
-            (State::First(_) | State::KeysWanted(_) | State::Final(_), OK) => {
-                Err(NodeError::Impostor)
-            }
+            (State::First(_) | State::KeysWanted(_) | State::Final(_), OK) => Err(NodeError::Impostor),
             (State::Start(_), CLEARTEXT) if body.is_empty() => self.cleartext(),
             (State::Start(_), MD5) => self.md5(body),
             (State::Start(nonce), SASL) => self.sasl(body, nonce),
-            (State::First(first), SASL_CONTINUE) => {
-                self.challenge(first.handle_server_first(body)?)
-            }
+            (State::First(first), SASL_CONTINUE) => self.challenge(first.handle_server_first(body)?),
             (State::Final(expect), SASL_FINAL) => {
                 expect.handle(body)?;
                 self.state = State::Proven;
@@ -168,13 +155,9 @@ impl Login {
             }
             (State::Start(_), code) => Err(match unsupported(code) {
                 Some(asked) => NodeError::Unsupported(asked),
-                None => NodeError::Misbehaved(
-                    "its authentication request is of no known kind or damaged",
-                ),
+                None => NodeError::Misbehaved("its authentication request is of no known kind or damaged"),
             }),
-            _ => Err(NodeError::Misbehaved(
-                "its authentication request comes at the wrong time",
-            )),
+            _ => Err(NodeError::Misbehaved("its authentication request comes at the wrong time")),
         }
     }
 
@@ -201,9 +184,7 @@ impl Login {
     }
 
     fn cleartext(&mut self) -> Result<Step, NodeError> {
-        let password = self
-            .password()
-            .ok_or_else(|| self.unfit("the password in clear text"))?;
+        let password = self.password().ok_or_else(|| self.unfit("the password in clear text"))?;
         Ok(self.answer(password.as_bytes().to_vec()))
     }
 
@@ -225,30 +206,23 @@ impl Login {
     fn answer(&mut self, mut text: Vec<u8>) -> Step {
         text.push(0);
         self.state = State::Answered;
-        Step::Send(Answer {
-            kind: AnswerKind::Password,
-            body: text,
-        })
+        Step::Send(Answer { kind: AnswerKind::Password, body: text })
     }
 
     fn sasl(&mut self, body: &[u8], nonce: Nonce) -> Result<Step, NodeError> {
         let offered = mechanisms(body)?;
         if !offered.contains(&MECHANISM) {
-            return Err(NodeError::Unsupported(
-                if offered.contains(&&b"SCRAM-SHA-256-PLUS"[..]) {
-                    "SCRAM with channel binding only"
-                } else if offered.contains(&&b"OAUTHBEARER"[..]) {
-                    "OAuth"
-                } else {
-                    "a SASL mechanism other than SCRAM-SHA-256"
-                },
-            ));
+            return Err(NodeError::Unsupported(if offered.contains(&&b"SCRAM-SHA-256-PLUS"[..]) {
+                "SCRAM with channel binding only"
+            } else if offered.contains(&&b"OAUTHBEARER"[..]) {
+                "OAuth"
+            } else {
+                "a SASL mechanism other than SCRAM-SHA-256"
+            }));
         }
         if self.password().is_none() && self.credentials.keys.is_none() {
             return Err(match self.credentials.secret {
-                Some(Secret::Scram(_)) => NodeError::KeysMissing {
-                    user: self.user.clone(),
-                },
+                Some(Secret::Scram(_)) => NodeError::KeysMissing { user: self.user.clone() },
                 _ => self.unfit("SCRAM-SHA-256"),
             });
         }
@@ -258,31 +232,19 @@ impl Login {
         let length = message.len() as u32;
         let body = [MECHANISM, &[0], &length.to_be_bytes(), &message].concat();
         self.state = State::First(first);
-        Ok(Step::Send(Answer {
-            kind: AnswerKind::SaslInitialResponse,
-            body,
-        }))
+        Ok(Step::Send(Answer { kind: AnswerKind::SaslInitialResponse, body }))
     }
 
     fn challenge(&mut self, challenge: Challenge) -> Result<Step, NodeError> {
-        let known = self
-            .credentials
-            .keys
-            .as_ref()
-            .filter(|known| known.fit(&challenge));
+        let known = self.credentials.keys.as_ref().filter(|known| known.fit(&challenge));
         if let Some(known) = known {
             let keys = known.keys.clone();
             return Ok(self.prove(challenge, &keys));
         }
         if self.password().is_none() {
-            return Err(NodeError::SecretDiffers {
-                user: self.user.clone(),
-            });
+            return Err(NodeError::SecretDiffers { user: self.user.clone() });
         }
-        let step = Step::NeedKeys {
-            salt: challenge.salt.clone(),
-            iterations: challenge.iterations,
-        };
+        let step = Step::NeedKeys { salt: challenge.salt.clone(), iterations: challenge.iterations };
         self.state = State::KeysWanted(challenge);
         Ok(step)
     }
@@ -290,18 +252,11 @@ impl Login {
     fn prove(&mut self, challenge: Challenge, keys: &Keys) -> Step {
         let (body, expect) = challenge.answer(keys);
         self.state = State::Final(expect);
-        Step::Send(Answer {
-            kind: AnswerKind::SaslResponse,
-            body,
-        })
+        Step::Send(Answer { kind: AnswerKind::SaslResponse, body })
     }
 
     fn unfit(&self, asked: &'static str) -> NodeError {
-        let secret = self
-            .credentials
-            .secret
-            .as_ref()
-            .filter(|secret| secret.usable());
+        let secret = self.credentials.secret.as_ref().filter(|secret| secret.usable());
         NodeError::SecretUnfit {
             user: self.user.clone(),
             asked,
@@ -322,15 +277,11 @@ fn mechanisms(body: &[u8]) -> Result<Vec<&[u8]>, NodeError> {
         Some(names) if body.len() <= scram::NODE_MESSAGE_MAX => {
             let names: Vec<&[u8]> = names.split(|&byte| byte == 0).collect();
             if names.iter().any(|name| name.is_empty()) {
-                return Err(NodeError::Misbehaved(
-                    "its list of SASL mechanisms ends early",
-                ));
+                return Err(NodeError::Misbehaved("its list of SASL mechanisms ends early"));
             }
             Ok(names)
         }
-        _ => Err(NodeError::Misbehaved(
-            "its list of SASL mechanisms has no end",
-        )),
+        _ => Err(NodeError::Misbehaved("its list of SASL mechanisms has no end")),
     }
 }
 

@@ -6,11 +6,7 @@ use super::*;
 use crate::auth::scram::{ExpectClientFinal, ExpectClientFirst, derive};
 
 fn login(secret: Option<Secret>, keys: Option<SaltedKeys>) -> Login {
-    Login::new(
-        "bob",
-        Credentials { secret, keys },
-        Nonce::from_random([1; 18]),
-    )
+    Login::new("bob", Credentials { secret, keys }, Nonce::from_random([1; 18]))
 }
 
 fn plain() -> Option<Secret> {
@@ -31,9 +27,7 @@ fn verifier() -> Verifier {
 /// The node's half of SCRAM, as our own code towards clients plays it.
 fn node_challenge(answer: &Answer, verifier: &Verifier) -> (Vec<u8>, ExpectClientFinal) {
     assert_eq!(answer.kind, AnswerKind::SaslInitialResponse);
-    ExpectClientFirst::new()
-        .handle(&answer.body, &Nonce::from_random([2; 18]), verifier)
-        .unwrap()
+    ExpectClientFirst::new().handle(&answer.body, &Nonce::from_random([2; 18]), verifier).unwrap()
 }
 
 #[test]
@@ -47,10 +41,7 @@ fn trust_needs_nothing() {
 fn cleartext() {
     let mut login = login(plain(), None);
     let answer = sent(login.handle(3, b"").unwrap());
-    assert_eq!(
-        (answer.kind, answer.body.as_slice()),
-        (AnswerKind::Password, &b"secret\0"[..])
-    );
+    assert_eq!((answer.kind, answer.body.as_slice()), (AnswerKind::Password, &b"secret\0"[..]));
     assert!(matches!(login.handle(0, b""), Ok(Step::Done)));
 }
 
@@ -61,16 +52,10 @@ fn md5_from_plain_and_from_hash() {
     for secret in [plain(), Some(Secret::Md5(inner))] {
         let mut login = login(secret, None);
         let answer = sent(login.handle(5, &[9, 8, 7, 6]).unwrap());
-        assert_eq!(
-            (answer.kind, &answer.body),
-            (AnswerKind::Password, &expected)
-        );
+        assert_eq!((answer.kind, &answer.body), (AnswerKind::Password, &expected));
         assert!(matches!(login.handle(0, b""), Ok(Step::Done)));
     }
-    assert!(matches!(
-        login(plain(), None).handle(5, &[1, 2, 3]),
-        Err(NodeError::Misbehaved(_))
-    ));
+    assert!(matches!(login(plain(), None).handle(5, &[1, 2, 3]), Err(NodeError::Misbehaved(_))));
 }
 
 #[test]
@@ -78,9 +63,7 @@ fn scram_derives_and_the_next_login_need_not() {
     let mut first = login(plain(), None);
     let answer = sent(first.handle(10, scram::MECHANISMS).unwrap());
     let (challenge, expect) = node_challenge(&answer, &verifier());
-    let Step::NeedKeys { salt, iterations } = first.handle(11, &challenge).unwrap() else {
-        panic!()
-    };
+    let Step::NeedKeys { salt, iterations } = first.handle(11, &challenge).unwrap() else { panic!() };
     assert_eq!(first.password(), Some("secret"));
     let keys = derive(b"secret", &salt, iterations);
     let answer = sent(first.provide(&keys).unwrap());
@@ -90,18 +73,11 @@ fn scram_derives_and_the_next_login_need_not() {
     assert!(matches!(first.handle(0, b""), Ok(Step::Done)));
 
     // With the same keys kept, or learned from a client's proof without any password: no derivation.
-    let kept = SaltedKeys {
-        salt,
-        iterations,
-        keys,
-    };
+    let kept = SaltedKeys { salt, iterations, keys };
     let learned = SaltedKeys::learned(&verifier(), client_key).unwrap();
     for (secret, keys) in [(plain(), kept), (Some(Secret::Scram(verifier())), learned)] {
         let mut next = login(secret, Some(keys));
-        let answer = sent(
-            next.handle(10, b"SCRAM-SHA-256-PLUS\0SCRAM-SHA-256\0\0")
-                .unwrap(),
-        );
+        let answer = sent(next.handle(10, b"SCRAM-SHA-256-PLUS\0SCRAM-SHA-256\0\0").unwrap());
         let (challenge, expect) = node_challenge(&answer, &verifier());
         let answer = sent(next.handle(11, &challenge).unwrap());
         let (server_final, _) = expect.handle(&answer.body).unwrap();
@@ -118,29 +94,17 @@ fn a_key_that_is_not_the_verifiers_is_not_learned() {
 #[test]
 fn keys_for_another_salt_are_derived_anew_or_the_operator_is_told() {
     let other = derive(b"secret", b"other salt", 3);
-    let stale = || {
-        Some(SaltedKeys {
-            salt: b"other salt".to_vec(),
-            iterations: 3,
-            keys: other.clone(),
-        })
-    };
+    let stale = || Some(SaltedKeys { salt: b"other salt".to_vec(), iterations: 3, keys: other.clone() });
     let challenge_of = |login: &mut Login| {
         let answer = sent(login.handle(10, scram::MECHANISMS).unwrap());
         node_challenge(&answer, &verifier()).0
     };
     let mut with_password = login(plain(), stale());
     let challenge = challenge_of(&mut with_password);
-    assert!(matches!(
-        with_password.handle(11, &challenge),
-        Ok(Step::NeedKeys { iterations: 3, .. })
-    ));
+    assert!(matches!(with_password.handle(11, &challenge), Ok(Step::NeedKeys { iterations: 3, .. })));
     let mut without = login(Some(Secret::Scram(verifier())), stale());
     let challenge = challenge_of(&mut without);
-    assert_eq!(
-        without.handle(11, &challenge).unwrap_err(),
-        NodeError::SecretDiffers { user: "bob".into() }
-    );
+    assert_eq!(without.handle(11, &challenge).unwrap_err(), NodeError::SecretDiffers { user: "bob".into() });
 }
 
 #[test]
@@ -179,60 +143,23 @@ fn every_refusal_says_what_to_change() {
         (plain(), 9, b"", "asks for SSPI"),
         (plain(), 2, b"", "asks for Kerberos V5"),
         (plain(), 6, b"", "asks for SCM credentials"),
-        (
-            plain(),
-            10,
-            b"SCRAM-SHA-256-PLUS\0\0",
-            "channel binding only",
-        ),
+        (plain(), 10, b"SCRAM-SHA-256-PLUS\0\0", "channel binding only"),
         (plain(), 10, b"OAUTHBEARER\0\0", "asks for OAuth"),
         (plain(), 10, b"X\0\0", "other than SCRAM-SHA-256"),
-        (
-            None,
-            3,
-            b"",
-            "clear text and the user list holds no password for \"bob\"",
-        ),
-        (
-            empty(),
-            3,
-            b"",
-            "clear text and the user list holds no password for \"bob\"",
-        ),
+        (None, 3, b"", "clear text and the user list holds no password for \"bob\""),
+        (empty(), 3, b"", "clear text and the user list holds no password for \"bob\""),
         (md5(), 3, b"", "holds an md5 secret"),
         (scram(), 3, b"", "holds a SCRAM secret"),
-        (
-            None,
-            5,
-            b"salt",
-            "an MD5 response and the user list holds no password",
-        ),
-        (
-            scram(),
-            5,
-            b"salt",
-            "an MD5 response and the user list holds a SCRAM secret",
-        ),
-        (
-            md5(),
-            10,
-            scram::MECHANISMS,
-            "asks for SCRAM-SHA-256 and the user list holds an md5 secret",
-        ),
+        (None, 5, b"salt", "an MD5 response and the user list holds no password"),
+        (scram(), 5, b"salt", "an MD5 response and the user list holds a SCRAM secret"),
+        (md5(), 10, scram::MECHANISMS, "asks for SCRAM-SHA-256 and the user list holds an md5 secret"),
         (scram(), 10, scram::MECHANISMS, "use that method for them"),
     ] {
         let mut login = login(secret, None);
         let error = login.handle(code, body).expect_err(part);
         assert!(error.to_string().contains(part), "{error}");
-        assert_eq!(
-            (error.fault(), error.sqlstate()),
-            (Fault::Configuration, "28000"),
-            "{error}"
-        );
-        assert!(
-            login.handle(0, b"").is_err(),
-            "nothing comes after an error"
-        );
+        assert_eq!((error.fault(), error.sqlstate()), (Fault::Configuration, "28000"), "{error}");
+        assert!(login.handle(0, b"").is_err(), "nothing comes after an error");
     }
 }
 
@@ -255,18 +182,11 @@ fn nodes_that_break_the_protocol() {
         (u32::MAX, b""),
     ] {
         let error = login(plain(), None).handle(code, body).expect_err("broken");
-        assert_eq!(
-            (error.fault(), error.sqlstate()),
-            (Fault::Node, "08P01"),
-            "{code} {body:?} {error}"
-        );
+        assert_eq!((error.fault(), error.sqlstate()), (Fault::Node, "08P01"), "{code} {body:?} {error}");
     }
     let mut twice = login(plain(), None);
     twice.handle(3, b"").unwrap();
-    assert!(
-        matches!(twice.handle(3, b""), Err(NodeError::Misbehaved(_))),
-        "the password is sent once"
-    );
+    assert!(matches!(twice.handle(3, b""), Err(NodeError::Misbehaved(_))), "the password is sent once");
 }
 
 #[test]
@@ -280,20 +200,11 @@ fn keys_nobody_asked_for_change_nothing() {
 
 #[test]
 fn nothing_secret_is_printed() {
-    let mut login = login(
-        plain(),
-        Some(SaltedKeys {
-            salt: vec![],
-            iterations: 1,
-            keys: derive(b"x", b"y", 1),
-        }),
-    );
+    let mut login =
+        login(plain(), Some(SaltedKeys { salt: vec![], iterations: 1, keys: derive(b"x", b"y", 1) }));
     let step = login.handle(3, b"").unwrap();
     let shown = format!("{login:?} {step:?}");
-    assert!(
-        !shown.contains("secret\"") && !shown.contains("115, 101"),
-        "{shown}"
-    );
+    assert!(!shown.contains("secret\"") && !shown.contains("115, 101"), "{shown}");
 }
 
 proptest! {

@@ -25,11 +25,7 @@ impl<'a> Attributes<'a> {
     }
 
     /// The value of the next attribute, which must be the one called `name`; `otherwise` is the complaint.
-    pub(super) fn expect(
-        &mut self,
-        name: u8,
-        otherwise: &'static str,
-    ) -> Result<&'a [u8], Malformed> {
+    pub(super) fn expect(&mut self, name: u8, otherwise: &'static str) -> Result<&'a [u8], Malformed> {
         match self.next()? {
             Some((found, value)) if found == name => Ok(value),
             _ => Err(Malformed(otherwise)),
@@ -49,9 +45,7 @@ impl<'a> Attributes<'a> {
             return Err(Malformed("the name of a SCRAM attribute is not a letter"));
         }
         if *equals != b'=' {
-            return Err(Malformed(
-                "'=' expected behind the name of a SCRAM attribute",
-            ));
+            return Err(Malformed("'=' expected behind the name of a SCRAM attribute"));
         }
         let comma = value.iter().position(|&byte| byte == b',');
         let (value, rest) = match comma {
@@ -70,10 +64,7 @@ impl<'a> Attributes<'a> {
 
 /// Whether `text` may be a nonce or a part of one: 1 to [`NONCE_MAX`] printable ASCII characters without comma.
 pub(super) fn is_nonce(text: &[u8]) -> bool {
-    (1..=NONCE_MAX).contains(&text.len())
-        && text
-            .iter()
-            .all(|&byte| byte.is_ascii_graphic() && byte != b',')
+    (1..=NONCE_MAX).contains(&text.len()) && text.iter().all(|&byte| byte.is_ascii_graphic() && byte != b',')
 }
 
 #[cfg(test)]
@@ -93,28 +84,12 @@ mod tests {
     #[test]
     fn attributes_in_order() {
         let found = all(b"n=,r=a=b,x=1").unwrap();
-        assert_eq!(
-            found,
-            vec![
-                (b'n', b"".to_vec()),
-                (b'r', b"a=b".to_vec()),
-                (b'x', b"1".to_vec())
-            ]
-        );
+        assert_eq!(found, vec![(b'n', b"".to_vec()), (b'r', b"a=b".to_vec()), (b'x', b"1".to_vec())]);
     }
 
     #[test]
     fn damage() {
-        for message in [
-            &b""[..],
-            b"n",
-            b"n=a,r",
-            b"=a",
-            b"n:a",
-            b"1=a",
-            b"n=a,,r=b",
-            b"n=\0",
-        ] {
+        for message in [&b""[..], b"n", b"n=a,r", b"=a", b"n:a", b"1=a", b"n=a,,r=b", b"n=\0"] {
             assert!(all(message).is_err(), "{message:?}");
         }
     }
@@ -124,14 +99,7 @@ mod tests {
         assert!(is_nonce(b"fyko+d2lbbFgONRv9qkxdawL"));
         assert!(is_nonce(b"%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0"));
         assert!(is_nonce(&[b'x'; NONCE_MAX]));
-        for text in [
-            &b""[..],
-            b"a,b",
-            b"a b",
-            b"a\x7f",
-            "é".as_bytes(),
-            &[b'x'; NONCE_MAX + 1],
-        ] {
+        for text in [&b""[..], b"a,b", b"a b", b"a\x7f", "é".as_bytes(), &[b'x'; NONCE_MAX + 1]] {
             assert!(!is_nonce(text), "{text:?}");
         }
     }

@@ -56,27 +56,19 @@ impl Verifier {
     /// # Errors
     /// [`SecretError::Scram`] says which part is damaged.
     pub fn parse(text: &str) -> Result<Verifier, SecretError> {
-        let rest = text
-            .strip_prefix(PREFIX)
-            .ok_or(SecretError::Scram("SCRAM-SHA-256$ expected at the start"))?;
-        let (iterations, rest) = rest
-            .split_once(':')
-            .ok_or(SecretError::Scram("':' expected after the iterations"))?;
-        let iterations = iterations_from(iterations.as_bytes()).ok_or(SecretError::Scram(
-            "iterations are not a number from 1 to 10000000",
-        ))?;
-        let (salt, rest) = rest
-            .split_once('$')
-            .ok_or(SecretError::Scram("'$' expected after the salt"))?;
-        let salt = BASE64_STANDARD
-            .decode(salt)
-            .map_err(|_| SecretError::Scram("the salt is not base64"))?;
+        let rest =
+            text.strip_prefix(PREFIX).ok_or(SecretError::Scram("SCRAM-SHA-256$ expected at the start"))?;
+        let (iterations, rest) =
+            rest.split_once(':').ok_or(SecretError::Scram("':' expected after the iterations"))?;
+        let iterations = iterations_from(iterations.as_bytes())
+            .ok_or(SecretError::Scram("iterations are not a number from 1 to 10000000"))?;
+        let (salt, rest) = rest.split_once('$').ok_or(SecretError::Scram("'$' expected after the salt"))?;
+        let salt = BASE64_STANDARD.decode(salt).map_err(|_| SecretError::Scram("the salt is not base64"))?;
         if salt.len() > SALT_MAX {
             return Err(SecretError::Scram("the salt is longer than 256 bytes"));
         }
-        let (stored_key, server_key) = rest
-            .split_once(':')
-            .ok_or(SecretError::Scram("':' expected after StoredKey"))?;
+        let (stored_key, server_key) =
+            rest.split_once(':').ok_or(SecretError::Scram("':' expected after StoredKey"))?;
         Ok(Verifier {
             iterations,
             salt,
@@ -103,9 +95,7 @@ impl fmt::Display for Verifier {
 
 impl fmt::Debug for Verifier {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Verifier")
-            .field("iterations", &self.iterations)
-            .finish_non_exhaustive()
+        f.debug_struct("Verifier").field("iterations", &self.iterations).finish_non_exhaustive()
     }
 }
 
@@ -229,9 +219,7 @@ fn iterations_from(digits: &[u8]) -> Option<u32> {
         return None;
     }
     let iterations = str::from_utf8(digits).ok()?.parse().ok()?;
-    (1..=ITERATIONS_MAX)
-        .contains(&iterations)
-        .then_some(iterations)
+    (1..=ITERATIONS_MAX).contains(&iterations).then_some(iterations)
 }
 
 /// How a SCRAM secret starts in PostgreSQL's text form.

@@ -19,13 +19,7 @@ pub(super) fn prepare(password: &[u8]) -> Cow<'_, [u8]> {
     };
     let mapped: Vec<char> = text
         .chars()
-        .map(|c| {
-            if tables::non_ascii_space_character(c) {
-                ' '
-            } else {
-                c
-            }
-        })
+        .map(|c| if tables::non_ascii_space_character(c) { ' ' } else { c })
         .filter(|&c| !tables::commonly_mapped_to_nothing(c))
         .collect();
     if mapped.is_empty() || mapped.iter().copied().any(prohibited) || wrongly_mixed(&mapped) {
@@ -69,11 +63,7 @@ fn wrongly_mixed(text: &[char]) -> bool {
     if !text.iter().copied().any(right_to_left) {
         return false;
     }
-    let at_both_ends = [text.first(), text.last()]
-        .into_iter()
-        .flatten()
-        .copied()
-        .all(right_to_left);
+    let at_both_ends = [text.first(), text.last()].into_iter().flatten().copied().all(right_to_left);
     !at_both_ends || text.iter().copied().any(tables::bidi_l)
 }
 

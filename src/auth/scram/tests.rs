@@ -35,20 +35,11 @@ fn nonce(text: &str) -> Nonce {
 
 /// A SASLInitialResponse for SCRAM-SHA-256 around `message`.
 fn initial(message: &[u8]) -> Vec<u8> {
-    [
-        b"SCRAM-SHA-256\0",
-        &(message.len() as i32).to_be_bytes()[..],
-        message,
-    ]
-    .concat()
+    [b"SCRAM-SHA-256\0", &(message.len() as i32).to_be_bytes()[..], message].concat()
 }
 
 fn first(message: &str) -> Result<(Vec<u8>, ExpectClientFinal), ClientError> {
-    ExpectClientFirst::new().handle(
-        &initial(message.as_bytes()),
-        &nonce(RFC_SERVER_NONCE),
-        &rfc_verifier(),
-    )
+    ExpectClientFirst::new().handle(&initial(message.as_bytes()), &nonce(RFC_SERVER_NONCE), &rfc_verifier())
 }
 
 fn finish(first_message: &str, last: &str) -> Result<(Vec<u8>, [u8; 32]), ClientError> {
@@ -68,9 +59,7 @@ fn rfc_7677_example_as_the_server() {
 fn rfc_7677_example_as_the_client() {
     let client = ClientFirst::with_user("user", nonce(RFC_CLIENT_NONCE));
     assert_eq!(client.message(), RFC_CLIENT_FIRST.as_bytes());
-    let challenge = client
-        .handle_server_first(RFC_SERVER_FIRST.as_bytes())
-        .unwrap();
+    let challenge = client.handle_server_first(RFC_SERVER_FIRST.as_bytes()).unwrap();
     assert_eq!(BASE64_STANDARD.encode(&challenge.salt), RFC_SALT);
     assert_eq!(challenge.iterations, 4096);
     let (message, expect) = challenge.answer(&rfc_keys());
@@ -89,17 +78,8 @@ fn verifier_text_form() {
 #[test]
 fn nothing_secret_is_printed() {
     let (_, expect) = first(RFC_CLIENT_FIRST).unwrap();
-    let shown = format!(
-        "{:?} {:?} {:?} {:?}",
-        rfc_keys(),
-        rfc_verifier(),
-        expect,
-        nonce("abc")
-    );
-    assert_eq!(
-        shown,
-        "Keys(..) Verifier { iterations: 4096, .. } ExpectClientFinal(..) Nonce(..)"
-    );
+    let shown = format!("{:?} {:?} {:?} {:?}", rfc_keys(), rfc_verifier(), expect, nonce("abc"));
+    assert_eq!(shown, "Keys(..) Verifier { iterations: 4096, .. } ExpectClientFinal(..) Nonce(..)");
 }
 
 #[test]
@@ -109,24 +89,15 @@ fn flags_of_channel_binding() {
     let wrong = |first_message: &str, binding: &str| {
         finish(
             first_message,
-            &format!(
-                "c={binding},r=abc{RFC_SERVER_NONCE},p={}",
-                BASE64_STANDARD.encode([0; 32])
-            ),
+            &format!("c={binding},r=abc{RFC_SERVER_NONCE},p={}", BASE64_STANDARD.encode([0; 32])),
         )
     };
     let differs = ClientError::Malformed("the channel binding differs from the first message's");
     assert_eq!(wrong("n,,n=,r=abc", "eSws"), Err(differs));
     assert_eq!(wrong("y,,n=,r=abc", "biws"), Err(differs));
     assert_eq!(wrong("n,,n=,r=abc", "cD10bHMtdW5pcXVlLCw="), Err(differs));
-    assert_eq!(
-        wrong("n,,n=,r=abc", "biws"),
-        Err(ClientError::WrongPassword)
-    );
-    assert_eq!(
-        wrong("y,,n=,r=abc", "eSws"),
-        Err(ClientError::WrongPassword)
-    );
+    assert_eq!(wrong("n,,n=,r=abc", "biws"), Err(ClientError::WrongPassword));
+    assert_eq!(wrong("y,,n=,r=abc", "eSws"), Err(ClientError::WrongPassword));
 }
 
 #[test]
@@ -158,9 +129,7 @@ fn first_messages_that_are_refused() {
     let long = format!("n,,n=,r=abc,x={}", "x".repeat(CLIENT_MESSAGE_MAX));
     assert!(matches!(
         first(&long),
-        Err(ClientError::Malformed(
-            "the SCRAM message is longer than 1024 bytes"
-        ))
+        Err(ClientError::Malformed("the SCRAM message is longer than 1024 bytes"))
     ));
     // An unknown extension that need not be understood is passed over, and so is the name.
     assert!(first("n,,n=whoever,r=abc,x=1,y=").is_ok());
@@ -174,14 +143,7 @@ fn lengths_of_the_initial_response() {
             .map(drop)
             .unwrap_err()
     };
-    let with_length = |length: i32| {
-        [
-            b"SCRAM-SHA-256\0",
-            &length.to_be_bytes()[..],
-            b"n,,n=,r=abc",
-        ]
-        .concat()
-    };
+    let with_length = |length: i32| [b"SCRAM-SHA-256\0", &length.to_be_bytes()[..], b"n,,n=,r=abc"].concat();
     for length in [0, 10, 12, i32::MAX, i32::MIN, -2] {
         assert_eq!(
             handle(&with_length(length)),
@@ -189,27 +151,15 @@ fn lengths_of_the_initial_response() {
             "{length}"
         );
     }
-    assert_eq!(
-        handle(&with_length(-1)),
-        ClientError::Malformed("the SASL response holds no SCRAM message")
-    );
+    assert_eq!(handle(&with_length(-1)), ClientError::Malformed("the SASL response holds no SCRAM message"));
     assert_eq!(
         handle(b"SCRAM-SHA-256\0\0\0"),
         ClientError::Malformed("the length of the SASL data is missing")
     );
-    assert_eq!(
-        handle(b"SCRAM-SHA-256"),
-        ClientError::Malformed("the name of the SASL mechanism has no end")
-    );
-    assert_eq!(
-        handle(b"SCRAM-SHA-256-PLUS\0\0\0\0\0"),
-        ClientError::Mechanism
-    );
+    assert_eq!(handle(b"SCRAM-SHA-256"), ClientError::Malformed("the name of the SASL mechanism has no end"));
+    assert_eq!(handle(b"SCRAM-SHA-256-PLUS\0\0\0\0\0"), ClientError::Mechanism);
     assert_eq!(handle(b"\0\0\0\0\0"), ClientError::Mechanism);
-    assert_eq!(
-        handle(b""),
-        ClientError::Malformed("the name of the SASL mechanism has no end")
-    );
+    assert_eq!(handle(b""), ClientError::Malformed("the name of the SASL mechanism has no end"));
 }
 
 #[test]
@@ -223,14 +173,8 @@ fn last_messages_that_are_refused() {
         (format!("c=biws,p={proof}"), "08P01"),
         (format!("c=biws,r={nonce}"), "08P01"),
         (format!("c=biws,r={nonce},p="), "08P01"),
-        (
-            format!("c=biws,r={nonce},p={}", BASE64_STANDARD.encode([0; 31])),
-            "08P01",
-        ),
-        (
-            format!("c=biws,r={nonce},p={}", BASE64_STANDARD.encode([0; 33])),
-            "08P01",
-        ),
+        (format!("c=biws,r={nonce},p={}", BASE64_STANDARD.encode([0; 31])), "08P01"),
+        (format!("c=biws,r={nonce},p={}", BASE64_STANDARD.encode([0; 33])), "08P01"),
         (format!("c=biws,r={nonce},p={proof},x=1"), "08P01"),
         (format!("c=biws,r={nonce}x,p={proof}"), "08P01"),
         (format!("c=biws,r={RFC_CLIENT_NONCE},p={proof}"), "08P01"),
@@ -238,13 +182,7 @@ fn last_messages_that_are_refused() {
         (format!("c=biws,r={nonce},m=1,p={proof}"), "0A000"),
         (format!("c=biws,r={nonce},p={proof}"), "28P01"),
         (format!("c=biws,r={nonce},x=1,p={proof}"), "28P01"),
-        (
-            format!(
-                "c=biws,r={nonce},x={},p={proof}",
-                "x".repeat(CLIENT_MESSAGE_MAX)
-            ),
-            "08P01",
-        ),
+        (format!("c=biws,r={nonce},x={},p={proof}", "x".repeat(CLIENT_MESSAGE_MAX)), "08P01"),
     ] {
         let error = finish(RFC_CLIENT_FIRST, &message).expect_err(&message);
         assert_eq!(error.sqlstate(), sqlstate, "{message}: {error}");
@@ -275,28 +213,13 @@ fn round_trip(
 fn both_sides_agree_and_disagree() {
     let verifier = derive(b"secret", b"salt", 10).verifier(b"salt", 10);
     assert_eq!(round_trip(b"secret", &verifier, (1, 2)), Ok(Ok(())));
-    assert_eq!(
-        round_trip(b"Secret", &verifier, (1, 2)),
-        Err(ClientError::WrongPassword)
-    );
-    assert_eq!(
-        round_trip(b"", &verifier, (1, 2)),
-        Err(ClientError::WrongPassword)
-    );
+    assert_eq!(round_trip(b"Secret", &verifier, (1, 2)), Err(ClientError::WrongPassword));
+    assert_eq!(round_trip(b"", &verifier, (1, 2)), Err(ClientError::WrongPassword));
     // A server that has the StoredKey and not the ServerKey cannot prove itself.
-    let forged = Verifier {
-        server_key: [0; 32],
-        ..verifier.clone()
-    };
-    assert_eq!(
-        round_trip(b"secret", &forged, (1, 2)),
-        Ok(Err(NodeError::Impostor))
-    );
+    let forged = Verifier { server_key: [0; 32], ..verifier.clone() };
+    assert_eq!(round_trip(b"secret", &forged, (1, 2)), Ok(Err(NodeError::Impostor)));
     // Without a salt, as PostgreSQL allows.
-    assert_eq!(
-        round_trip(b"x", &derive(b"x", b"", 1).verifier(b"", 1), (1, 2)),
-        Ok(Ok(()))
-    );
+    assert_eq!(round_trip(b"x", &derive(b"x", b"", 1).verifier(b"", 1), (1, 2)), Ok(Ok(())));
 }
 
 #[test]
@@ -310,40 +233,28 @@ fn non_ascii_passwords_meet_after_preparation() {
 /// An unknown user and a wrong password: the same messages but for the bytes of the salt, and the same end.
 #[test]
 fn unknown_user_and_wrong_password_look_the_same() {
-    let known =
-        derive(b"secret", &[5; 16], ITERATIONS_DEFAULT).verifier(&[5; 16], ITERATIONS_DEFAULT);
+    let known = derive(b"secret", &[5; 16], ITERATIONS_DEFAULT).verifier(&[5; 16], ITERATIONS_DEFAULT);
     let list = [crate::auth::Secret::Scram(known.clone())];
     let unknown = Mock::of([1; 32], &list).verifier("nobody");
     assert_eq!(unknown, mock_verifier(&[1; 32], "nobody"));
     let play = |verifier: &Verifier| {
         let client = ClientFirst::new(Nonce::from_random([3; 18]));
         let message = initial(&client.message());
-        let (challenge, expect) = ExpectClientFirst::new()
-            .handle(&message, &Nonce::from_random([4; 18]), verifier)
-            .unwrap();
+        let (challenge, expect) =
+            ExpectClientFirst::new().handle(&message, &Nonce::from_random([4; 18]), verifier).unwrap();
         let keys = derive(b"wrong", &verifier.salt, verifier.iterations);
-        let (answer, _) = client
-            .handle_server_first(&challenge)
-            .unwrap()
-            .answer(&keys);
+        let (answer, _) = client.handle_server_first(&challenge).unwrap().answer(&keys);
         let shown = String::from_utf8(challenge).unwrap();
         let salt = BASE64_STANDARD.encode(&verifier.salt);
         assert!(shown.contains(&salt));
-        (
-            shown.replace(&salt, "SALT"),
-            expect.handle(&answer).unwrap_err(),
-        )
+        (shown.replace(&salt, "SALT"), expect.handle(&answer).unwrap_err())
     };
     assert_eq!(play(&known), play(&unknown));
 }
 
 #[test]
 fn challenges_that_are_refused() {
-    let handle = |text: &str| {
-        ClientFirst::new(nonce("abc"))
-            .handle_server_first(text.as_bytes())
-            .map(drop)
-    };
+    let handle = |text: &str| ClientFirst::new(nonce("abc")).handle_server_first(text.as_bytes()).map(drop);
     assert_eq!(handle("r=abcdef,s=AAAA,i=1"), Ok(()));
     assert_eq!(handle("r=abcdef,s=AAAA,i=10000000"), Ok(()));
     let long_nonce = format!("r=abc{},s=AAAA,i=1", "x".repeat(10_000));
@@ -370,10 +281,7 @@ fn challenges_that_are_refused() {
         &long_nonce,
         &longer_nonce,
     ] {
-        assert!(
-            matches!(handle(text), Err(NodeError::Misbehaved(_))),
-            "{text}"
-        );
+        assert!(matches!(handle(text), Err(NodeError::Misbehaved(_))), "{text}");
     }
 }
 
@@ -388,34 +296,14 @@ fn last_words_of_a_node() {
     assert_eq!(expect().handle(RFC_SERVER_FINAL.as_bytes()), Ok(()));
     let other = format!("v={}", BASE64_STANDARD.encode([0; 32]));
     assert_eq!(expect().handle(other.as_bytes()), Err(NodeError::Impostor));
-    assert_eq!(
-        expect().handle(b"e=invalid-proof"),
-        Err(NodeError::Refused("invalid-proof".into()))
-    );
-    assert_eq!(
-        expect().handle(b"e=\x1b[1m"),
-        Err(NodeError::Refused("\\x1b[1m".into()))
-    );
-    let Err(NodeError::Refused(reason)) = expect().handle(&[b"e=", &[b'x'; 4000][..]].concat())
-    else {
+    assert_eq!(expect().handle(b"e=invalid-proof"), Err(NodeError::Refused("invalid-proof".into())));
+    assert_eq!(expect().handle(b"e=\x1b[1m"), Err(NodeError::Refused("\\x1b[1m".into())));
+    let Err(NodeError::Refused(reason)) = expect().handle(&[b"e=", &[b'x'; 4000][..]].concat()) else {
         panic!()
     };
     assert_eq!(reason.len(), 80);
-    for text in [
-        "",
-        "v=",
-        "v=AAAA",
-        "x=1",
-        &format!("{RFC_SERVER_FINAL},x=1"),
-        &"v".repeat(5000),
-    ] {
-        assert!(
-            matches!(
-                expect().handle(text.as_bytes()),
-                Err(NodeError::Misbehaved(_))
-            ),
-            "{text}"
-        );
+    for text in ["", "v=", "v=AAAA", "x=1", &format!("{RFC_SERVER_FINAL},x=1"), &"v".repeat(5000)] {
+        assert!(matches!(expect().handle(text.as_bytes()), Err(NodeError::Misbehaved(_))), "{text}");
     }
 }
 

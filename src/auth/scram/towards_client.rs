@@ -90,14 +90,10 @@ impl ExpectClientFinal {
     pub fn handle(self, body: &[u8]) -> Result<(Vec<u8>, [u8; 32]), ClientError> {
         let last = ClientFinal::parse(body)?;
         if last.binding != self.binding {
-            return Err(ClientError::Malformed(
-                "the channel binding differs from the first message's",
-            ));
+            return Err(ClientError::Malformed("the channel binding differs from the first message's"));
         }
         if last.nonce != self.nonce {
-            return Err(ClientError::Malformed(
-                "the nonce differs from the challenge's",
-            ));
+            return Err(ClientError::Malformed("the nonce differs from the challenge's"));
         }
 
         let auth_message: [&[u8]; 2] = [&self.auth_message, last.without_proof];
@@ -125,26 +121,18 @@ fn initial_response(body: &[u8]) -> Result<&[u8], ClientError> {
     let end = body
         .iter()
         .position(|&byte| byte == 0)
-        .ok_or(ClientError::Malformed(
-            "the name of the SASL mechanism has no end",
-        ))?;
+        .ok_or(ClientError::Malformed("the name of the SASL mechanism has no end"))?;
     if &body[..end] != MECHANISM {
         return Err(ClientError::Mechanism);
     }
     let Some((length, data)) = body[end + 1..].split_first_chunk() else {
-        return Err(ClientError::Malformed(
-            "the length of the SASL data is missing",
-        ));
+        return Err(ClientError::Malformed("the length of the SASL data is missing"));
     };
     match i32::from_be_bytes(*length) {
-        -1 => Err(ClientError::Malformed(
-            "the SASL response holds no SCRAM message",
-        )),
+        -1 => Err(ClientError::Malformed("the SASL response holds no SCRAM message")),
         // Compared as it came, so that no length, however large, is computed with.
         length if usize::try_from(length) == Ok(data.len()) => Ok(data),
-        _ => Err(ClientError::Malformed(
-            "the length of the SASL data is wrong",
-        )),
+        _ => Err(ClientError::Malformed("the length of the SASL data is wrong")),
     }
 }
 
@@ -163,27 +151,19 @@ impl<'a> ClientFirst<'a> {
             // Could bind, and thinks that we cannot: which is true.
             [b'y', rest @ ..] => (b"eSws", rest),
             [b'p', ..] => {
-                return Err(ClientError::Malformed(
-                    "channel binding in SCRAM-SHA-256, which does not bind",
-                ));
+                return Err(ClientError::Malformed("channel binding in SCRAM-SHA-256, which does not bind"));
             }
             _ => {
-                return Err(ClientError::Malformed(
-                    "the channel-binding flag is none of n, y and p",
-                ));
+                return Err(ClientError::Malformed("the channel-binding flag is none of n, y and p"));
             }
         };
         let bare = match rest {
             [b',', b',', bare @ ..] => bare,
             [b',', b'a', ..] => {
-                return Err(ClientError::Unsupported(
-                    "SCRAM authorization identities are not supported",
-                ));
+                return Err(ClientError::Unsupported("SCRAM authorization identities are not supported"));
             }
             _ => {
-                return Err(ClientError::Malformed(
-                    "the GS2 header of the SCRAM message is damaged",
-                ));
+                return Err(ClientError::Malformed("the GS2 header of the SCRAM message is damaged"));
             }
         };
         if bare.starts_with(b"m") {
@@ -193,20 +173,14 @@ impl<'a> ClientFirst<'a> {
         attributes.expect(b'n', "the user name is missing from the SCRAM message")?;
         let nonce = attributes.expect(b'r', "the nonce is missing from the SCRAM message")?;
         if !is_nonce(nonce) {
-            return Err(ClientError::Malformed(
-                "the nonce is empty, too long or not printable",
-            ));
+            return Err(ClientError::Malformed("the nonce is empty, too long or not printable"));
         }
         while let Some((name, _)) = attributes.next()? {
             if name == b'm' {
                 return Err(MANDATORY_EXTENSION);
             }
         }
-        Ok(ClientFirst {
-            binding,
-            bare,
-            nonce,
-        })
+        Ok(ClientFirst { binding, bare, nonce })
     }
 }
 
@@ -222,10 +196,7 @@ impl<'a> ClientFinal<'a> {
     fn parse(message: &'a [u8]) -> Result<ClientFinal<'a>, ClientError> {
         check_length(message)?;
         let mut attributes = Attributes::new(message)?;
-        let binding = attributes.expect(
-            b'c',
-            "the channel binding is missing from the SCRAM message",
-        )?;
+        let binding = attributes.expect(b'c', "the channel binding is missing from the SCRAM message")?;
         let nonce = attributes.expect(b'r', "the nonce is missing from the SCRAM message")?;
         loop {
             let start = message.len() - attributes.remaining();
@@ -239,9 +210,8 @@ impl<'a> ClientFinal<'a> {
                     return Ok(ClientFinal {
                         binding,
                         nonce,
-                        proof: key_from(proof).ok_or(ClientError::Malformed(
-                            "the proof is not base64 of 32 bytes",
-                        ))?,
+                        proof: key_from(proof)
+                            .ok_or(ClientError::Malformed("the proof is not base64 of 32 bytes"))?,
                         // Without the comma before the proof.
                         without_proof: &message[..start.saturating_sub(1)],
                     });
@@ -249,9 +219,7 @@ impl<'a> ClientFinal<'a> {
                 Some((b'm', _)) => return Err(MANDATORY_EXTENSION),
                 Some(_) => {}
                 None => {
-                    return Err(ClientError::Malformed(
-                        "the proof is missing from the SCRAM message",
-                    ));
+                    return Err(ClientError::Malformed("the proof is missing from the SCRAM message"));
                 }
             }
         }
@@ -260,9 +228,7 @@ impl<'a> ClientFinal<'a> {
 
 fn check_length(message: &[u8]) -> Result<(), ClientError> {
     if message.len() > CLIENT_MESSAGE_MAX {
-        return Err(ClientError::Malformed(
-            "the SCRAM message is longer than 1024 bytes",
-        ));
+        return Err(ClientError::Malformed("the SCRAM message is longer than 1024 bytes"));
     }
     Ok(())
 }

@@ -44,39 +44,29 @@ impl ClientFirst {
     /// or exceeds the bounds of nonce and iterations.
     pub fn handle_server_first(self, body: &[u8]) -> Result<Challenge, NodeError> {
         if body.len() > NODE_MESSAGE_MAX {
-            return Err(NodeError::Misbehaved(
-                "its SCRAM message is longer than 4 kB",
-            ));
+            return Err(NodeError::Misbehaved("its SCRAM message is longer than 4 kB"));
         }
         if body.starts_with(b"m") {
-            return Err(NodeError::Misbehaved(
-                "it requires a SCRAM extension that PostgreSQL does not have",
-            ));
+            return Err(NodeError::Misbehaved("it requires a SCRAM extension that PostgreSQL does not have"));
         }
         let mut attributes = Attributes::new(body)?;
         let nonce = attributes.expect(b'r', "the nonce is missing from its SCRAM challenge")?;
         let salt = attributes.expect(b's', "the salt is missing from its SCRAM challenge")?;
-        let iterations =
-            attributes.expect(b'i', "the iterations are missing from its SCRAM challenge")?;
+        let iterations = attributes.expect(b'i', "the iterations are missing from its SCRAM challenge")?;
         if attributes.remaining() > 0 {
-            return Err(NodeError::Misbehaved(
-                "something follows the iterations in its SCRAM challenge",
-            ));
+            return Err(NodeError::Misbehaved("something follows the iterations in its SCRAM challenge"));
         }
         match nonce.strip_prefix(self.nonce.as_bytes()) {
             Some(added) if is_nonce(added) => {}
             _ => {
-                return Err(NodeError::Misbehaved(
-                    "its SCRAM nonce does not continue ours, or is not one",
-                ));
+                return Err(NodeError::Misbehaved("its SCRAM nonce does not continue ours, or is not one"));
             }
         }
         let salt = BASE64_STANDARD
             .decode(salt)
             .map_err(|_| NodeError::Misbehaved("the salt of its SCRAM challenge is not base64"))?;
-        let iterations = iterations_from(iterations).ok_or(NodeError::Misbehaved(
-            "the iterations of its SCRAM challenge are not 1 to 10000000",
-        ))?;
+        let iterations = iterations_from(iterations)
+            .ok_or(NodeError::Misbehaved("the iterations of its SCRAM challenge are not 1 to 10000000"))?;
 
         let without_proof = [b"c=biws,r=", nonce].concat();
         Ok(Challenge {
@@ -120,9 +110,7 @@ impl Challenge {
 
 impl std::fmt::Debug for Challenge {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Challenge")
-            .field("iterations", &self.iterations)
-            .finish_non_exhaustive()
+        f.debug_struct("Challenge").field("iterations", &self.iterations).finish_non_exhaustive()
     }
 }
 
@@ -140,30 +128,21 @@ impl ExpectServerFinal {
     /// node says `e=`, `Misbehaved` for anything else.
     pub fn handle(self, body: &[u8]) -> Result<(), NodeError> {
         if body.len() > NODE_MESSAGE_MAX {
-            return Err(NodeError::Misbehaved(
-                "its SCRAM message is longer than 4 kB",
-            ));
+            return Err(NodeError::Misbehaved("its SCRAM message is longer than 4 kB"));
         }
         let mut attributes = Attributes::new(body)?;
         let signature = match attributes.next()? {
             Some((b'e', reason)) => {
-                let reason = reason
-                    .iter()
-                    .take(REASON_MAX)
-                    .map(|byte| byte.escape_ascii().to_string());
+                let reason = reason.iter().take(REASON_MAX).map(|byte| byte.escape_ascii().to_string());
                 return Err(NodeError::Refused(reason.collect()));
             }
             Some((b'v', signature)) => signature,
             _ => {
-                return Err(NodeError::Misbehaved(
-                    "the signature is missing from its last SCRAM message",
-                ));
+                return Err(NodeError::Misbehaved("the signature is missing from its last SCRAM message"));
             }
         };
         if attributes.remaining() > 0 {
-            return Err(NodeError::Misbehaved(
-                "something follows the signature in its last SCRAM message",
-            ));
+            return Err(NodeError::Misbehaved("something follows the signature in its last SCRAM message"));
         }
         let signature = key_from(signature).ok_or(NodeError::Misbehaved(
             "the signature of its last SCRAM message is not base64 of 32 bytes",

@@ -33,21 +33,12 @@ pub fn changes(old: &Config, new: &Config) -> Vec<Change> {
     if old.auth.hba.as_ref().map(|hba| &hba.text) != new.auth.hba.as_ref().map(|hba| &hba.text) {
         found.push(Change::of("[auth] hba", "its lines", "other lines"));
     }
-    for (kind, old, new) in [
-        ("database", &old.databases, &new.databases),
-        ("user", &old.users, &new.users),
-    ] {
+    for (kind, old, new) in [("database", &old.databases, &new.databases), ("user", &old.users, &new.users)] {
         let names: std::collections::BTreeSet<&String> = old.keys().chain(new.keys()).collect();
         for name in names {
             let old = old.get(name).copied().unwrap_or_default();
             let new = new.get(name).copied().unwrap_or_default();
-            compare(
-                &mut found,
-                &format!("[{kind}.{name}] "),
-                OVERRIDE,
-                &old,
-                &new,
-            );
+            compare(&mut found, &format!("[{kind}.{name}] "), OVERRIDE, &old, &new);
         }
     }
     nodes(&mut found, &old.nodes, &new.nodes);
@@ -56,12 +47,7 @@ pub fn changes(old: &Config, new: &Config) -> Vec<Change> {
 
 impl Change {
     fn of(key: &str, old: &str, new: &str) -> Change {
-        Change {
-            key: key.to_string(),
-            old: old.to_string(),
-            new: new.to_string(),
-            live: true,
-        }
+        Change { key: key.to_string(), old: old.to_string(), new: new.to_string(), live: true }
     }
 }
 
@@ -99,11 +85,7 @@ fn compare<T>(found: &mut Vec<Change>, title: &str, keys: &[Key<T>], old: &T, ne
 fn secrets(found: &mut Vec<Change>, old: &Config, new: &Config) {
     let (old, new) = (&old.auth.users, &new.auth.users);
     for user in new.keys().filter(|user| !old.contains_key(*user)) {
-        found.push(Change::of(
-            &format!("user {}", quote(user)),
-            "none",
-            "*****",
-        ));
+        found.push(Change::of(&format!("user {}", quote(user)), "none", "*****"));
     }
     for (user, secret) in old {
         let key = format!("user {}", quote(user));
@@ -158,15 +140,8 @@ mod tests {
 
     #[test]
     fn each_difference_is_one_line_and_passwords_are_masked() {
-        let node = |host: &str, weight| Node {
-            host: host.to_string(),
-            weight,
-            ..Node::default()
-        };
-        let mut old = Config {
-            nodes: vec![node("a", 1.0), node("b", 1.0)],
-            ..Config::default()
-        };
+        let node = |host: &str, weight| Node { host: host.to_string(), weight, ..Node::default() };
+        let mut old = Config { nodes: vec![node("a", 1.0), node("b", 1.0)], ..Config::default() };
         old.auth.users.insert("ann".into(), "one".into());
         old.auth.users.insert("bob".into(), "two".into());
         let mut new = old.clone();
@@ -198,18 +173,9 @@ mod tests {
 
     #[test]
     fn another_order_of_nodes_is_a_difference() {
-        let node = |host: &str| Node {
-            host: host.to_string(),
-            ..Node::default()
-        };
-        let config = |hosts: [&str; 2]| Config {
-            nodes: hosts.map(node).to_vec(),
-            ..Config::default()
-        };
+        let node = |host: &str| Node { host: host.to_string(), ..Node::default() };
+        let config = |hosts: [&str; 2]| Config { nodes: hosts.map(node).to_vec(), ..Config::default() };
         let found = changes(&config(["a", "b"]), &config(["b", "a"]));
-        assert_eq!(
-            found[0].to_string(),
-            "order of the nodes: as it was -> another"
-        );
+        assert_eq!(found[0].to_string(), "order of the nodes: as it was -> another");
     }
 }

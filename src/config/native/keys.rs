@@ -12,8 +12,8 @@ use super::print::{quote, quote_all};
 use super::value::{Zero, boolean, bytes, duration, float, small, text, texts, word};
 use crate::config::unit::{print_bytes, print_duration};
 use crate::config::{
-    AuthMethod, Balance, Causal, Config, FailoverMode, HbaSource, LogLevel, Node, PoolMode,
-    PoolOverride, Reads,
+    AuthMethod, Balance, Causal, Config, FailoverMode, HbaSource, LogLevel, Node, PoolMode, PoolOverride,
+    Reads,
 };
 
 /// One key of a section whose values live in a `T`.
@@ -39,46 +39,16 @@ pub(super) struct Section {
 
 /// The sections that appear once, in the order they are printed.
 pub(super) const SECTIONS: &[Section] = &[
-    Section {
-        name: "",
-        keys: TOP,
-    },
-    Section {
-        name: "listen",
-        keys: LISTEN,
-    },
-    Section {
-        name: "shards",
-        keys: SHARDS,
-    },
-    Section {
-        name: "pool",
-        keys: POOL,
-    },
-    Section {
-        name: "auth",
-        keys: AUTH,
-    },
-    Section {
-        name: "route",
-        keys: ROUTE,
-    },
-    Section {
-        name: "monitor",
-        keys: MONITOR,
-    },
-    Section {
-        name: "failover",
-        keys: FAILOVER,
-    },
-    Section {
-        name: "admin",
-        keys: ADMIN,
-    },
-    Section {
-        name: "log",
-        keys: LOG,
-    },
+    Section { name: "", keys: TOP },
+    Section { name: "listen", keys: LISTEN },
+    Section { name: "shards", keys: SHARDS },
+    Section { name: "pool", keys: POOL },
+    Section { name: "auth", keys: AUTH },
+    Section { name: "route", keys: ROUTE },
+    Section { name: "monitor", keys: MONITOR },
+    Section { name: "failover", keys: FAILOVER },
+    Section { name: "admin", keys: ADMIN },
+    Section { name: "log", keys: LOG },
 ];
 
 /// `[database.NAME]` and `[user.NAME]`.
@@ -105,12 +75,7 @@ pub(super) const NODE: &[Key<Node>] = &[
         |n, v| set(&mut n.host, text(v)),
         |n| Some(quote(&n.host)),
     ),
-    key(
-        "port",
-        "1 to 65535",
-        |n, v| set(&mut n.port, small(v, PORTS)),
-        |n| Some(n.port.to_string()),
-    ),
+    key("port", "1 to 65535", |n, v| set(&mut n.port, small(v, PORTS)), |n| Some(n.port.to_string())),
     key(
         "weight",
         "Its share of the reads, only the ratio counts; 0 (no reads) to 1000000",
@@ -145,21 +110,13 @@ pub(super) const NODE: &[Key<Node>] = &[
 
 /// The text of `pool.mode` and its like, as TOML.
 pub(super) fn name_of<T: PartialEq>(value: T, words: &[(&str, T)]) -> String {
-    words
-        .iter()
-        .find(|(_, word)| *word == value)
-        .map_or_else(String::new, |(name, _)| quote(name))
+    words.iter().find(|(_, word)| *word == value).map_or_else(String::new, |(name, _)| quote(name))
 }
 
 const TOP: &[Key<Config>] = &[key(
     "shutdown_timeout",
     "How long a shutdown lets running transactions finish; 0 to 1d",
-    |c, v| {
-        set(
-            &mut c.shutdown_timeout,
-            duration(v, US..=DAY, Zero::Allowed),
-        )
-    },
+    |c, v| set(&mut c.shutdown_timeout, duration(v, US..=DAY, Zero::Allowed)),
     |c| Some(quote(&print_duration(c.shutdown_timeout))),
 )];
 
@@ -184,12 +141,8 @@ const LISTEN: &[Key<Config>] = &[
             set(&mut c.listen.unix_socket_dirs, dirs)
         },
         |c| {
-            let dirs: Vec<String> = c
-                .listen
-                .unix_socket_dirs
-                .iter()
-                .map(|dir| dir.to_string_lossy().into_owned())
-                .collect();
+            let dirs: Vec<String> =
+                c.listen.unix_socket_dirs.iter().map(|dir| dir.to_string_lossy().into_owned()).collect();
             Some(quote_all(&dirs))
         },
     )),
@@ -256,34 +209,19 @@ const POOL: &[Key<Config>] = &[
     key(
         "checkout_timeout",
         "How long a client waits for a backend; 1ms to 1d",
-        |c, v| {
-            set(
-                &mut c.pool.checkout_timeout,
-                duration(v, MS..=DAY, Zero::Refused),
-            )
-        },
+        |c, v| set(&mut c.pool.checkout_timeout, duration(v, MS..=DAY, Zero::Refused)),
         |c| Some(quote(&print_duration(c.pool.checkout_timeout))),
     ),
     key(
         "idle_timeout",
         "How long a backend stays open unused; 1ms to 30d, 0 = for ever",
-        |c, v| {
-            set(
-                &mut c.pool.idle_timeout,
-                duration(v, MS..=MONTH, Zero::Allowed),
-            )
-        },
+        |c, v| set(&mut c.pool.idle_timeout, duration(v, MS..=MONTH, Zero::Allowed)),
         |c| Some(quote(&print_duration(c.pool.idle_timeout))),
     ),
     key(
         "lifetime_max",
         "How old a backend may grow; 1s to 30d, 0 = for ever",
-        |c, v| {
-            set(
-                &mut c.pool.lifetime_max,
-                duration(v, SECOND..=MONTH, Zero::Allowed),
-            )
-        },
+        |c, v| set(&mut c.pool.lifetime_max, duration(v, SECOND..=MONTH, Zero::Allowed)),
         |c| Some(quote(&print_duration(c.pool.lifetime_max))),
     ),
     key(
@@ -298,12 +236,7 @@ const POOL: &[Key<Config>] = &[
     key(
         "connect_timeout",
         "How long opening a backend may take, login included; 1ms to 1h",
-        |c, v| {
-            set(
-                &mut c.pool.connect_timeout,
-                duration(v, MS..=HOUR, Zero::Refused),
-            )
-        },
+        |c, v| set(&mut c.pool.connect_timeout, duration(v, MS..=HOUR, Zero::Refused)),
         |c| Some(quote(&print_duration(c.pool.connect_timeout))),
     ),
     key(
@@ -339,35 +272,17 @@ const AUTH: &[Key<Config>] = &[
     key(
         "users",
         "File of lines \"user\" \"secret\"; relative to this file's folder",
-        |c, v| {
-            set(
-                &mut c.auth.users_file,
-                text(v).map(|name| Some(name.into())),
-            )
-        },
-        |c| {
-            c.auth
-                .users_file
-                .as_ref()
-                .map(|path| quote(&path.to_string_lossy()))
-        },
+        |c, v| set(&mut c.auth.users_file, text(v).map(|name| Some(name.into()))),
+        |c| c.auth.users_file.as_ref().map(|path| quote(&path.to_string_lossy())),
     ),
     key(
         "hba",
         "File in pg_hba.conf's format, for method = \"hba\"; relative to this file's folder",
         |c, v| {
-            let source = text(v).map(|name| HbaSource {
-                path: name.into(),
-                text: String::new(),
-            });
+            let source = text(v).map(|name| HbaSource { path: name.into(), text: String::new() });
             set(&mut c.auth.hba, source.map(Some))
         },
-        |c| {
-            c.auth
-                .hba
-                .as_ref()
-                .map(|hba| quote(&hba.path.to_string_lossy()))
-        },
+        |c| c.auth.hba.as_ref().map(|hba| quote(&hba.path.to_string_lossy())),
     ),
     key(
         "login_timeout",
@@ -416,11 +331,7 @@ const ROUTE: &[Key<Config>] = &[
             let lag = lag.map(|time| Some(time).filter(|time| !time.is_zero()));
             set(&mut c.route.lag_max_time, lag)
         },
-        |c| {
-            Some(quote(&print_duration(
-                c.route.lag_max_time.unwrap_or_default(),
-            )))
-        },
+        |c| Some(quote(&print_duration(c.route.lag_max_time.unwrap_or_default()))),
     ),
 ];
 
@@ -449,23 +360,13 @@ const MONITOR: &[Key<Config>] = &[
     key(
         "interval",
         "Time between two probes of a node; 10ms to 1h",
-        |c, v| {
-            set(
-                &mut c.monitor.interval,
-                duration(v, TEN_MS..=HOUR, Zero::Refused),
-            )
-        },
+        |c, v| set(&mut c.monitor.interval, duration(v, TEN_MS..=HOUR, Zero::Refused)),
         |c| Some(quote(&print_duration(c.monitor.interval))),
     ),
     key(
         "timeout",
         "How long one probe may take; 10ms to 1h",
-        |c, v| {
-            set(
-                &mut c.monitor.timeout,
-                duration(v, TEN_MS..=HOUR, Zero::Refused),
-            )
-        },
+        |c, v| set(&mut c.monitor.timeout, duration(v, TEN_MS..=HOUR, Zero::Refused)),
         |c| Some(quote(&print_duration(c.monitor.timeout))),
     ),
     key(
@@ -518,26 +419,12 @@ const fn key<T>(
     read: fn(&mut T, &DeValue<'_>) -> Result<(), String>,
     write: fn(&T) -> Option<String>,
 ) -> Key<T> {
-    Key {
-        name,
-        doc,
-        live: true,
-        secret: false,
-        read,
-        write,
-    }
+    Key { name, doc, live: true, secret: false, read, write }
 }
 
 /// The same key, for what is decided once at the start.
 const fn restart<T>(key: Key<T>) -> Key<T> {
-    Key {
-        name: key.name,
-        doc: key.doc,
-        live: false,
-        secret: key.secret,
-        read: key.read,
-        write: key.write,
-    }
+    Key { name: key.name, doc: key.doc, live: false, secret: key.secret, read: key.read, write: key.write }
 }
 
 fn set<V>(place: &mut V, value: Result<V, String>) -> Result<(), String> {
@@ -584,20 +471,11 @@ const AUTH_METHODS: &[(&str, AuthMethod)] = &[
     ("scram-sha-256", AuthMethod::ScramSha256),
     ("hba", AuthMethod::Hba),
 ];
-const READS: &[(&str, Reads)] = &[
-    ("primary", Reads::Primary),
-    ("any", Reads::Any),
-    ("replicas", Reads::Replicas),
-];
-const CAUSALS: &[(&str, Causal)] = &[
-    ("off", Causal::Off),
-    ("session", Causal::Session),
-    ("global", Causal::Global),
-];
-const BALANCES: &[(&str, Balance)] = &[
-    ("statement", Balance::Statement),
-    ("session", Balance::Session),
-];
+const READS: &[(&str, Reads)] =
+    &[("primary", Reads::Primary), ("any", Reads::Any), ("replicas", Reads::Replicas)];
+const CAUSALS: &[(&str, Causal)] =
+    &[("off", Causal::Off), ("session", Causal::Session), ("global", Causal::Global)];
+const BALANCES: &[(&str, Balance)] = &[("statement", Balance::Statement), ("session", Balance::Session)];
 const FAILOVER_MODES: &[(&str, FailoverMode)] = &[("observe", FailoverMode::Observe)];
 const LOG_LEVELS: &[(&str, LogLevel)] = &[
     ("error", LogLevel::Error),

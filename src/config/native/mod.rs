@@ -25,11 +25,7 @@ use super::{Config, Node, PoolOverride};
 
 /// Reads the text of a pgweir.toml named `file`.
 pub(super) fn draft(text: &str, file: &Path) -> Draft {
-    let mut reader = Reader {
-        file,
-        text,
-        draft: Draft::new(file, Config::default()),
-    };
+    let mut reader = Reader { file, text, draft: Draft::new(file, Config::default()) };
     let (root, faults) = DeTable::parse_recoverable(text);
     reader.root(root.get_ref());
     if !faults.is_empty() {
@@ -55,13 +51,10 @@ impl Reader<'_> {
                 (self.line(at), fault.message())
             })
             .collect();
-        self.draft
-            .errors
-            .retain(|error| !faults.iter().any(|(line, _)| error.line == Some(*line)));
+        self.draft.errors.retain(|error| !faults.iter().any(|(line, _)| error.line == Some(*line)));
         for (line, message) in faults {
             let place = Place::bare(self.file, Some(line));
-            self.draft
-                .error(place, format!("this is not TOML: {message}"));
+            self.draft.error(place, format!("this is not TOML: {message}"));
         }
     }
 
@@ -81,8 +74,7 @@ impl Reader<'_> {
                 }
                 ("node", _) => {
                     let place = self.place(name, "[node]");
-                    self.draft
-                        .error(place, "write it with two brackets: [[node]]");
+                    self.draft.error(place, "write it with two brackets: [[node]]");
                 }
                 (section @ ("database" | "user"), _) => {
                     let place = self.place(name, section);
@@ -153,8 +145,7 @@ impl Reader<'_> {
         let mut place = self.place(entry, "[[node]] host");
         let DeValue::Table(table) = entry.get_ref() else {
             place.key = Some("[[node]]".to_string());
-            self.draft
-                .error(place, "write it as a section: [[node]] and its keys below");
+            self.draft.error(place, "write it as a section: [[node]] and its keys below");
             return;
         };
         let mut node = Node::default();
@@ -204,9 +195,7 @@ impl Reader<'_> {
 
 /// Where a misplaced key belongs, or which key was meant.
 fn elsewhere<T>(name: &str, title: &str, keys: &[Key<T>]) -> String {
-    let home = SECTIONS
-        .iter()
-        .find(|section| section.keys.iter().any(|key| key.name == name));
+    let home = SECTIONS.iter().find(|section| section.keys.iter().any(|key| key.name == name));
     match home {
         Some(section) if section.name.is_empty() => {
             format!("in {title}: it stands above the first section")
@@ -221,8 +210,5 @@ fn elsewhere<T>(name: &str, title: &str, keys: &[Key<T>]) -> String {
 
 /// The keys above the first section.
 fn top_keys() -> &'static [Key<Config>] {
-    SECTIONS
-        .iter()
-        .find(|section| section.name.is_empty())
-        .map_or(&[], |section| section.keys)
+    SECTIONS.iter().find(|section| section.name.is_empty()).map_or(&[], |section| section.keys)
 }

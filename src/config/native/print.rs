@@ -41,12 +41,7 @@ pub fn reference() -> String {
     for section in SECTIONS {
         document(&mut out, section.name, section.keys, &config);
     }
-    document(
-        &mut out,
-        "database.reports",
-        OVERRIDE,
-        &PoolOverride::default(),
-    );
+    document(&mut out, "database.reports", OVERRIDE, &PoolOverride::default());
     document(&mut out, "user.batch", OVERRIDE, &PoolOverride::default());
     document(&mut out, "[node]", NODE, &Node::default());
     out
@@ -54,10 +49,7 @@ pub fn reference() -> String {
 
 /// `[section] key = value` for a key written as `[section] key`, as far as it has a value.
 pub fn written(config: &Config, path: &str) -> String {
-    let (section, name) = match path
-        .strip_prefix('[')
-        .and_then(|path| path.split_once("] "))
-    {
+    let (section, name) = match path.strip_prefix('[').and_then(|path| path.split_once("] ")) {
         Some((section, name)) => (section, name),
         None => ("", path),
     };
@@ -111,13 +103,7 @@ pub(super) fn quote_all(texts: &[String]) -> String {
     }
 }
 
-fn print_keys<T>(
-    out: &mut String,
-    section: &str,
-    keys: &[Key<T>],
-    values: &T,
-    passwords: Passwords,
-) {
+fn print_keys<T>(out: &mut String, section: &str, keys: &[Key<T>], values: &T, passwords: Passwords) {
     head(out, section);
     for key in keys {
         if let Some(value) = (key.write)(values) {

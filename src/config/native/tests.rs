@@ -92,53 +92,18 @@ const GOOD: &[(&str, &str, &str, &str)] = &[
 
 /// Section, key, a value that is refused, part of the reason.
 const BAD: &[(&str, &str, &str, &str)] = &[
-    (
-        "",
-        "shutdown_timeout",
-        "\"2d\"",
-        "2d is out of range: write 1us to 1d, or 0",
-    ),
-    (
-        "listen",
-        "address",
-        "5",
-        "it is an integer: write a text in quotes, or a list",
-    ),
-    (
-        "listen",
-        "address",
-        "[1]",
-        "it is an integer: write a text in quotes",
-    ),
+    ("", "shutdown_timeout", "\"2d\"", "2d is out of range: write 1us to 1d, or 0"),
+    ("listen", "address", "5", "it is an integer: write a text in quotes, or a list"),
+    ("listen", "address", "[1]", "it is an integer: write a text in quotes"),
     ("listen", "address", "\"\"", "it is empty"),
-    (
-        "listen",
-        "address",
-        "[\"a\", \"a\"]",
-        "\"a\" is in the list twice",
-    ),
+    ("listen", "address", "[\"a\", \"a\"]", "\"a\" is in the list twice"),
     ("listen", "port", "0", "0 is out of range: write 1 to 65535"),
     ("listen", "port", "-1", "-1 is out of range"),
     ("listen", "port", "65536", "out of range"),
-    (
-        "listen",
-        "port",
-        "99999999999999999999999999999999999999999",
-        "out of range",
-    ),
-    (
-        "listen",
-        "port",
-        "\"6432\"",
-        "it is a string: write a whole number without quotes",
-    ),
+    ("listen", "port", "99999999999999999999999999999999999999999", "out of range"),
+    ("listen", "port", "\"6432\"", "it is a string: write a whole number without quotes"),
     ("listen", "unix_socket_dir", "true", "it is a boolean"),
-    (
-        "listen",
-        "unix_socket_mode",
-        "777",
-        "write it in quotes and octal",
-    ),
+    ("listen", "unix_socket_mode", "777", "write it in quotes and octal"),
     ("listen", "unix_socket_mode", "\"1777\"", "is no file mode"),
     ("listen", "unix_socket_mode", "\"+7\"", "is no file mode"),
     ("listen", "backlog", "0", "write 1 to 65535"),
@@ -148,115 +113,45 @@ const BAD: &[(&str, &str, &str, &str)] = &[
     ("shards", "cores", "[]", "leave it out"),
     ("shards", "cores", "[1, 1]", "core 1 is in the list twice"),
     ("shards", "cores", "[1024]", "write 0 to 1023"),
-    (
-        "shards",
-        "pin",
-        "\"no\"",
-        "write true or false, without quotes",
-    ),
+    ("shards", "pin", "\"no\"", "write true or false, without quotes"),
     ("shards", "spin", "\"2s\"", "write 1us to 1s, or 0"),
-    (
-        "pool",
-        "mode",
-        "\"transactions\"",
-        "is none of session, transaction, statement",
-    ),
-    (
-        "pool",
-        "mode",
-        "1",
-        "a word in quotes, one of session, transaction, statement",
-    ),
+    ("pool", "mode", "\"transactions\"", "is none of session, transaction, statement"),
+    ("pool", "mode", "1", "a word in quotes, one of session, transaction, statement"),
     ("pool", "size", "0", "write 1 to 10000"),
     ("pool", "size", "10001", "write 1 to 10000"),
     ("pool", "client_max", "1000001", "write 1 to 1000000"),
-    (
-        "pool",
-        "checkout_timeout",
-        "0",
-        "0 is out of range: write 1ms to 1d",
-    ),
+    ("pool", "checkout_timeout", "0", "0 is out of range: write 1ms to 1d"),
     ("pool", "checkout_timeout", "30", "30 lacks its unit"),
-    (
-        "pool",
-        "checkout_timeout",
-        "30.5",
-        "it is a float: write a duration in quotes",
-    ),
+    ("pool", "checkout_timeout", "30.5", "it is a float: write a duration in quotes"),
     ("pool", "idle_timeout", "\"31d\"", "write 1ms to 30d, or 0"),
     ("pool", "lifetime_max", "\"1ms\"", "write 1s to 30d, or 0"),
-    (
-        "pool",
-        "client_idle_timeout",
-        "\"1us\"",
-        "write 1ms to 30d, or 0",
-    ),
+    ("pool", "client_idle_timeout", "\"1us\"", "write 1ms to 30d, or 0"),
     ("pool", "connect_timeout", "\"0\"", "write 1ms to 1h"),
     ("pool", "statements_max", "0", "write 1 to 100000"),
     ("pool", "reset", "[]", "write [\"DISCARD ALL\"]"),
     ("auth", "method", "\"cert\"", "needs TLS"),
-    (
-        "auth",
-        "method",
-        "\"scram\"",
-        "is none of trust, password, md5, scram-sha-256, hba",
-    ),
-    (
-        "auth",
-        "users",
-        "[\"a\"]",
-        "it is an array: write a text in quotes",
-    ),
+    ("auth", "method", "\"scram\"", "is none of trust, password, md5, scram-sha-256, hba"),
+    ("auth", "users", "[\"a\"]", "it is an array: write a text in quotes"),
     ("auth", "hba", "\"\"", "it is empty"),
     ("auth", "login_timeout", "\"1ms\"", "write 100ms to 1h"),
-    (
-        "route",
-        "reads",
-        "\"replica\"",
-        "is none of primary, any, replicas",
-    ),
+    ("route", "reads", "\"replica\"", "is none of primary, any, replicas"),
     ("route", "causal", "true", "one of off, session, global"),
-    (
-        "route",
-        "balance",
-        "\"random\"",
-        "is none of statement, session",
-    ),
+    ("route", "balance", "\"random\"", "is none of statement, session"),
     ("route", "lag_max", "10", "10 lacks its unit"),
-    (
-        "route",
-        "lag_max",
-        "\"10mb\"",
-        "which is none of B, kB, MB, GB, TB",
-    ),
+    ("route", "lag_max", "\"10mb\"", "which is none of B, kB, MB, GB, TB"),
     ("route", "lag_max", "\"1025TB\"", "write 0 to 1024TB"),
     ("route", "lag_max_time", "\"2d\"", "write 1ms to 1d, or 0"),
     ("monitor", "user", "\"\"", "it is empty"),
-    (
-        "monitor",
-        "password",
-        "\"a\\u0000\"",
-        "it holds a zero byte",
-    ),
+    ("monitor", "password", "\"a\\u0000\"", "it holds a zero byte"),
     ("monitor", "database", "1", "it is an integer"),
     ("monitor", "interval", "\"1ms\"", "write 10ms to 1h"),
     ("monitor", "timeout", "\"2h\"", "write 10ms to 1h"),
     ("monitor", "retries", "1001", "write 0 to 1000"),
-    (
-        "failover",
-        "mode",
-        "\"command\"",
-        "is not offered by this version",
-    ),
+    ("failover", "mode", "\"command\"", "is not offered by this version"),
     ("failover", "mode", "\"none\"", "is none of observe"),
     ("admin", "users", "false", "it is a boolean"),
     ("log", "connections", "1", "write true or false"),
-    (
-        "log",
-        "level",
-        "\"warning\"",
-        "is none of error, warn, info, debug, trace",
-    ),
+    ("log", "level", "\"warning\"", "is none of error, warn, info, debug, trace"),
     ("database.app", "mode", "\"x\"", "is none of"),
     ("database.app", "size", "0", "write 1 to 10000"),
     ("user.app", "mode", "\"x\"", "is none of"),
@@ -276,11 +171,7 @@ const BAD: &[(&str, &str, &str, &str)] = &[
 fn each_key_takes_its_values_and_prints_them() {
     for (section, name, value, printed) in GOOD {
         let draft = read(&document(section, name, value));
-        assert!(
-            draft.errors.is_empty(),
-            "{section} {name}: {:?}",
-            draft.errors
-        );
+        assert!(draft.errors.is_empty(), "{section} {name}: {:?}", draft.errors);
         let printed = if printed.is_empty() { value } else { printed };
         let out = draft.config.to_toml(Passwords::Written);
         let line = format!("\n{name} = {printed}\n");
@@ -292,12 +183,7 @@ fn each_key_takes_its_values_and_prints_them() {
 fn each_key_refuses_what_is_out_of_its_bounds() {
     for (section, name, value, reason) in BAD {
         let draft = read(&document(section, name, value));
-        assert_eq!(
-            draft.errors.len(),
-            1,
-            "{section} {name} = {value}: {:?}",
-            draft.errors
-        );
+        assert_eq!(draft.errors.len(), 1, "{section} {name} = {value}: {:?}", draft.errors);
         let error = draft.errors[0].to_string();
         assert!(error.contains(reason), "{error}");
         let title = match *section {
@@ -332,31 +218,18 @@ fn the_documented_example_is_the_reference_and_holds_every_default() {
     assert_eq!(text, reference());
     let draft = read(&text);
     assert!(draft.errors.is_empty(), "{:?}", draft.errors);
-    let mut expected = Config {
-        nodes: vec![Node::default()],
-        ..Config::default()
-    };
+    let mut expected = Config { nodes: vec![Node::default()], ..Config::default() };
     expected.auth.users_file = Some("userlist.txt".into());
-    expected
-        .databases
-        .insert("reports".into(), PoolOverride::default());
-    expected
-        .users
-        .insert("batch".into(), PoolOverride::default());
+    expected.databases.insert("reports".into(), PoolOverride::default());
+    expected.users.insert("batch".into(), PoolOverride::default());
     assert_eq!(draft.config, expected);
 }
 
 #[test]
 fn a_misplaced_key_is_sent_home() {
     for (text, error) in [
-        (
-            "port = 1\n",
-            "f.toml:1: port: there is no such key here: it belongs in [listen]",
-        ),
-        (
-            "[listen]\nsize = 1\n",
-            "f.toml:2: [listen] size: there is no such key here: it belongs in [pool]",
-        ),
+        ("port = 1\n", "f.toml:1: port: there is no such key here: it belongs in [listen]"),
+        ("[listen]\nsize = 1\n", "f.toml:2: [listen] size: there is no such key here: it belongs in [pool]"),
         (
             "[pool]\nshutdown_timeout = 1\n",
             "f.toml:2: [pool] shutdown_timeout: there is no such key in [pool]: it stands above \
@@ -367,38 +240,17 @@ fn a_misplaced_key_is_sent_home() {
             "f.toml:1: shutdown_timeot: there is no such key here: did you mean \
              \"shutdown_timeout\"?",
         ),
-        (
-            "[pol]\n",
-            "f.toml:1: [pol]: there is no such section: did you mean [pool]?",
-        ),
-        (
-            "[nodes]\n",
-            "f.toml:1: [nodes]: there is no such section: did you mean [node]?",
-        ),
-        (
-            "[node]\nhost = \"a\"\n",
-            "f.toml:1: [node]: write it with two brackets: [[node]]",
-        ),
-        (
-            "pool = 5\n",
-            "f.toml:1: pool: it is a section: write [pool] on a line of its own",
-        ),
+        ("[pol]\n", "f.toml:1: [pol]: there is no such section: did you mean [pool]?"),
+        ("[nodes]\n", "f.toml:1: [nodes]: there is no such section: did you mean [node]?"),
+        ("[node]\nhost = \"a\"\n", "f.toml:1: [node]: write it with two brackets: [[node]]"),
+        ("pool = 5\n", "f.toml:1: pool: it is a section: write [pool] on a line of its own"),
         (
             "[database]\nsize = 5\n",
             "f.toml:2: [database] size: write the database's name first: [database.NAME]",
         ),
-        (
-            "user = 5\n",
-            "f.toml:1: user: it is a section: write [user.NAME]",
-        ),
-        (
-            "[[pool]]\nsize = 5\n",
-            "f.toml:1: pool: it is a section: write [pool] on a line of its own",
-        ),
-        (
-            "node = [5]\n",
-            "f.toml:1: [[node]]: write it as a section: [[node]] and its keys below",
-        ),
+        ("user = 5\n", "f.toml:1: user: it is a section: write [user.NAME]"),
+        ("[[pool]]\nsize = 5\n", "f.toml:1: pool: it is a section: write [pool] on a line of its own"),
+        ("node = [5]\n", "f.toml:1: [[node]]: write it as a section: [[node]] and its keys below"),
         (
             "[database.app]\nsice = 5\n",
             "f.toml:2: [database.app] sice: there is no such key here: did you mean \"size\"?",
@@ -419,62 +271,32 @@ fn every_line_that_is_not_toml_is_reported() {
     }
     assert!(draft.torn);
     let twice = read("[pool]\nsize = 1\nsize = 2\n");
-    assert!(
-        twice.errors[0]
-            .to_string()
-            .contains("f.toml:3: this is not TOML: duplicate key")
-    );
+    assert!(twice.errors[0].to_string().contains("f.toml:3: this is not TOML: duplicate key"));
 }
 
 fn configs() -> impl Strategy<Value = Config> {
     let word = "[a-zA-Z0-9 \"'\\\\\u{e9}\t-]{1,12}";
-    let node = (
-        "[a-z0-9./:-]{1,20}",
-        1..=u16::MAX,
-        0.0..1e6f64,
-        any::<bool>(),
-        proptest::option::of(word),
-    );
+    let node = ("[a-z0-9./:-]{1,20}", 1..=u16::MAX, 0.0..1e6f64, any::<bool>(), proptest::option::of(word));
     let nodes = proptest::collection::vec(node, 0..4);
     let pools = proptest::collection::btree_map(word, proptest::option::of(1..=10_000u32), 0..3);
-    (
-        nodes,
-        pools,
-        word,
-        1..100_000u64,
-        proptest::option::of(1..1u64 << 50),
-        any::<bool>(),
-    )
-        .prop_map(|(nodes, pools, text, number, lag, flag)| {
+    (nodes, pools, word, 1..100_000u64, proptest::option::of(1..1u64 << 50), any::<bool>()).prop_map(
+        |(nodes, pools, text, number, lag, flag)| {
             let mut config = Config::default();
             config.listen.addresses = vec![text.clone(), format!("{text}2")];
             config.shards.count = flag.then_some(7);
             config.shards.cores = flag.then(|| vec![5, 1]);
-            config.pool.mode = if flag {
-                PoolMode::Session
-            } else {
-                PoolMode::Statement
-            };
+            config.pool.mode = if flag { PoolMode::Session } else { PoolMode::Statement };
             config.pool.checkout_timeout = Duration::from_millis(number);
-            config.auth.method = if flag {
-                AuthMethod::Hba
-            } else {
-                AuthMethod::Md5
-            };
+            config.auth.method = if flag { AuthMethod::Hba } else { AuthMethod::Md5 };
             config.auth.users_file = Some(text.clone().into());
-            config.auth.hba = flag.then(|| HbaSource {
-                path: text.clone().into(),
-                text: String::new(),
-            });
+            config.auth.hba = flag.then(|| HbaSource { path: text.clone().into(), text: String::new() });
             config.route.reads = if flag { Reads::Any } else { Reads::Primary };
             config.route.causal = if flag { Causal::Off } else { Causal::Global };
             config.route.lag_max = lag;
             config.monitor.password = flag.then(|| text.clone());
             config.admin = Admin { users: vec![text] };
-            config.databases = pools
-                .into_iter()
-                .map(|(name, size)| (name, PoolOverride { mode: None, size }))
-                .collect();
+            config.databases =
+                pools.into_iter().map(|(name, size)| (name, PoolOverride { mode: None, size })).collect();
             config.users = config.databases.clone();
             config.nodes = nodes
                 .into_iter()
@@ -489,7 +311,8 @@ fn configs() -> impl Strategy<Value = Config> {
                 })
                 .collect();
             config
-        })
+        },
+    )
 }
 
 proptest! {

@@ -10,32 +10,21 @@ use toml::de::DeValue;
 use crate::config::unit;
 
 pub(super) fn boolean(value: &DeValue<'_>) -> Result<bool, String> {
-    value
-        .as_bool()
-        .ok_or_else(|| wanted(value, "true or false, without quotes"))
+    value.as_bool().ok_or_else(|| wanted(value, "true or false, without quotes"))
 }
 
 /// A whole number inside `range`.
 pub(super) fn integer(value: &DeValue<'_>, range: RangeInclusive<u64>) -> Result<u64, String> {
-    let integer = value
-        .as_integer()
-        .ok_or_else(|| wanted(value, "a whole number without quotes"))?;
+    let integer = value.as_integer().ok_or_else(|| wanted(value, "a whole number without quotes"))?;
     let number = i128::from_str_radix(integer.as_str(), integer.radix()).unwrap_or(i128::MAX);
     match u64::try_from(number) {
         Ok(number) if range.contains(&number) => Ok(number),
-        _ => Err(format!(
-            "{integer} is out of range: write {} to {}",
-            range.start(),
-            range.end()
-        )),
+        _ => Err(format!("{integer} is out of range: write {} to {}", range.start(), range.end())),
     }
 }
 
 /// As [`integer`], for types smaller than `u64` whose bounds the range keeps.
-pub(super) fn small<T: TryFrom<u64>>(
-    value: &DeValue<'_>,
-    range: RangeInclusive<u64>,
-) -> Result<T, String> {
+pub(super) fn small<T: TryFrom<u64>>(value: &DeValue<'_>, range: RangeInclusive<u64>) -> Result<T, String> {
     let number = integer(value, range)?;
     T::try_from(number).map_err(|_| format!("{number} is out of range"))
 }
@@ -44,8 +33,9 @@ pub(super) fn small<T: TryFrom<u64>>(
 pub(super) fn float(value: &DeValue<'_>, range: RangeInclusive<f64>) -> Result<f64, String> {
     let number = match value {
         DeValue::Float(float) => float.as_str().parse().unwrap_or(f64::NAN),
-        DeValue::Integer(integer) => i128::from_str_radix(integer.as_str(), integer.radix())
-            .map_or(f64::NAN, |number| number as f64),
+        DeValue::Integer(integer) => {
+            i128::from_str_radix(integer.as_str(), integer.radix()).map_or(f64::NAN, |number| number as f64)
+        }
         _ => return Err(wanted(value, "a number without quotes")),
     };
     if range.contains(&number) {
@@ -66,9 +56,7 @@ pub(super) fn duration(
     let duration = match value {
         DeValue::Integer(integer) if integer.as_str().parse() == Ok(0u8) => Duration::ZERO,
         DeValue::Integer(integer) => {
-            return Err(format!(
-                "{integer} lacks its unit: write it in quotes, such as \"{integer}s\""
-            ));
+            return Err(format!("{integer} lacks its unit: write it in quotes, such as \"{integer}s\""));
         }
         _ => unit::parse_duration(&text_or(value, "a duration in quotes, such as \"500ms\"")?)?,
     };
@@ -89,29 +77,20 @@ pub(super) fn bytes(value: &DeValue<'_>, max: u64) -> Result<u64, String> {
     let bytes = match value {
         DeValue::Integer(integer) if integer.as_str().parse() == Ok(0u8) => 0,
         DeValue::Integer(integer) => {
-            return Err(format!(
-                "{integer} lacks its unit: write it in quotes, such as \"{integer}B\""
-            ));
+            return Err(format!("{integer} lacks its unit: write it in quotes, such as \"{integer}B\""));
         }
         _ => unit::parse_bytes(&text_or(value, "a size in quotes, such as \"64kB\"")?)?,
     };
     if bytes <= max {
         return Ok(bytes);
     }
-    Err(format!(
-        "{} is out of range: write 0 to {}",
-        unit::print_bytes(bytes),
-        unit::print_bytes(max)
-    ))
+    Err(format!("{} is out of range: write 0 to {}", unit::print_bytes(bytes), unit::print_bytes(max)))
 }
 
 /// One word of a list.
 pub(super) fn word<T: Copy>(value: &DeValue<'_>, words: &[(&str, T)]) -> Result<T, String> {
     let names: Vec<&str> = words.iter().map(|(name, _)| *name).collect();
-    let text = text_or(
-        value,
-        &format!("a word in quotes, one of {}", names.join(", ")),
-    )?;
+    let text = text_or(value, &format!("a word in quotes, one of {}", names.join(", ")))?;
     match words.iter().find(|(name, _)| *name == text) {
         Some((_, word)) => Ok(*word),
         None => Err(format!("{text:?} is none of {}", names.join(", "))),
@@ -136,15 +115,8 @@ pub(super) fn texts(value: &DeValue<'_>) -> Result<Vec<String>, String> {
         text_or(value, "a text in quotes, or a list of them in [ ]")?;
         return Ok(vec![text(value)?]);
     };
-    let texts: Vec<String> = array
-        .iter()
-        .map(|entry| text(entry.get_ref()))
-        .collect::<Result<_, _>>()?;
-    match texts
-        .iter()
-        .enumerate()
-        .find(|(i, text)| texts[..*i].contains(text))
-    {
+    let texts: Vec<String> = array.iter().map(|entry| text(entry.get_ref())).collect::<Result<_, _>>()?;
+    match texts.iter().enumerate().find(|(i, text)| texts[..*i].contains(text)) {
         Some((_, text)) => Err(format!("{text:?} is in the list twice")),
         None => Ok(texts),
     }

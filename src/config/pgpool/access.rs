@@ -42,11 +42,7 @@ pub(super) fn enable_pool_hba(
     })
 }
 
-pub(super) fn pool_passwd(
-    reader: &mut Reader,
-    setting: &Setting,
-    _: Option<u32>,
-) -> Result<Outcome, String> {
+pub(super) fn pool_passwd(reader: &mut Reader, setting: &Setting, _: Option<u32>) -> Result<Outcome, String> {
     reader.access.passwd = Some(setting.value.clone());
     Ok(match setting.value.is_empty() {
         true => Outcome::says("no secrets"),
@@ -98,10 +94,7 @@ pub(super) fn finish(reader: &mut Reader, secrets: &Secrets) {
     }
     let secrets = &secrets.users;
     reader.draft.config.auth.method = if secrets.is_empty() {
-        let place = Place {
-            key: Some("[auth] method".to_string()),
-            ..Place::bare(&reader.draft.file, None)
-        };
+        let place = Place { key: Some("[auth] method".to_string()), ..Place::bare(&reader.draft.file, None) };
         reader.draft.warning(
             place,
             "clients are not asked for a password, because enable_pool_hba is off and pool_passwd \

@@ -165,17 +165,11 @@ pub(super) fn ignore_leading_white_space(
 }
 
 /// Up to 3.4: on means that each node holds another part of the data.
-pub(super) fn parallel_mode(
-    _: &mut Reader,
-    setting: &Setting,
-    _: Option<u32>,
-) -> Result<Outcome, String> {
+pub(super) fn parallel_mode(_: &mut Reader, setting: &Setting, _: Option<u32>) -> Result<Outcome, String> {
     match value::boolean(&setting.value)? {
-        true => Err(
-            "data spread over the nodes is not supported, and pgpool-II dropped it in 3.5: \
+        true => Err("data spread over the nodes is not supported, and pgpool-II dropped it in 3.5: \
              bring the data together on one primary"
-                .to_string(),
-        ),
+            .to_string()),
         false => Ok(Outcome::says("as pgweir always does")),
     }
 }
@@ -189,11 +183,7 @@ pub(super) fn finish(reader: &mut Reader) {
         return;
     };
     reader.draft.config.route.reads = Reads::Primary;
-    let nodes = reader
-        .values
-        .keys()
-        .filter(|(name, _)| *name == "backend_port")
-        .count();
+    let nodes = reader.values.keys().filter(|(name, _)| *name == "backend_port").count();
     if nodes > 1 {
         reader.draft.warning(
             place(&setting),
@@ -214,17 +204,17 @@ fn mode(name: &str) -> Result<Outcome, String> {
     match name.to_ascii_lowercase().as_str() {
         "streaming_replication" => Ok(Outcome::says(STREAMING)),
         "raw" => Ok(Outcome::sets("[route] reads")),
-        "native_replication" | "snapshot_isolation" => Err(
-            "pgweir does not write to every node itself, so the nodes would drift apart: let \
+        "native_replication" | "snapshot_isolation" => {
+            Err("pgweir does not write to every node itself, so the nodes would drift apart: let \
              PostgreSQL replicate, and write backend_clustering_mode = 'streaming_replication'"
-                .to_string(),
-        ),
-        "logical_replication" | "slony" => Err(
-            "pgweir tells the primary from its replicas by streaming replication alone, and would \
+                .to_string())
+        }
+        "logical_replication" | "slony" => {
+            Err("pgweir tells the primary from its replicas by streaming replication alone, and would \
              take every node for a primary: write backend_clustering_mode = \
              'streaming_replication' for nodes that replicate so"
-                .to_string(),
-        ),
+                .to_string())
+        }
         other => Err(format!(
             "'{other}' is none of streaming_replication, native_replication, \
              logical_replication, snapshot_isolation, raw"

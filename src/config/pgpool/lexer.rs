@@ -35,17 +35,10 @@ pub(in crate::config) fn settings(text: &str, file: &Path) -> (Vec<Setting>, Vec
     for (index, text) in text.split('\n').enumerate() {
         match line(text) {
             Ok(None) => {}
-            Ok(Some((name, value))) => settings.push(Setting {
-                file: file.to_path_buf(),
-                line: index + 1,
-                name,
-                value,
-            }),
-            Err((key, text)) => faults.push(Fault {
-                line: index + 1,
-                key,
-                text,
-            }),
+            Ok(Some((name, value))) => {
+                settings.push(Setting { file: file.to_path_buf(), line: index + 1, name, value })
+            }
+            Err((key, text)) => faults.push(Fault { line: index + 1, key, text }),
         }
     }
     (settings, faults)
@@ -66,17 +59,11 @@ fn line(text: &str) -> Result<Option<(String, String)>, Wrong> {
     let (name, rest) = text.split_at(end);
     let wrong = |text: String| match is_secret(name) {
         // The reason quotes the value, and errors end up in logs.
-        true => (
-            Some(name.to_string()),
-            "put the value in single quotes".to_string(),
-        ),
+        true => (Some(name.to_string()), "put the value in single quotes".to_string()),
         false => (Some(name.to_string()), text),
     };
     let rest = rest.trim_start_matches(BLANK);
-    let rest = rest
-        .strip_prefix('=')
-        .unwrap_or(rest)
-        .trim_start_matches(BLANK);
+    let rest = rest.strip_prefix('=').unwrap_or(rest).trim_start_matches(BLANK);
     let (value, rest) = value(rest).map_err(wrong)?;
     let rest = rest.trim_matches(BLANK);
     if !rest.is_empty() && !rest.starts_with('#') {
@@ -95,9 +82,7 @@ fn value(text: &str) -> Result<(String, &str), String> {
     if let Some(rest) = text.strip_prefix('\'') {
         return quoted(rest);
     }
-    let end = text
-        .find(|c: char| c == '#' || c == '\'' || BLANK.contains(&c))
-        .unwrap_or(text.len());
+    let end = text.find(|c: char| c == '#' || c == '\'' || BLANK.contains(&c)).unwrap_or(text.len());
     let (word, rest) = text.split_at(end);
     if word.is_empty() {
         return Err("the value is missing: write '' for an empty one".to_string());
@@ -141,15 +126,9 @@ fn quoted(text: &str) -> Result<(String, &str), String> {
 
 /// Adds what follows a backslash to `value`; returns how many bytes that took.
 fn escape(bytes: &[u8], value: &mut Vec<u8>) -> usize {
-    let octal = bytes
-        .iter()
-        .take(3)
-        .take_while(|byte| (b'0'..=b'7').contains(*byte))
-        .count();
+    let octal = bytes.iter().take(3).take_while(|byte| (b'0'..=b'7').contains(*byte)).count();
     if octal > 0 {
-        let code = bytes[..octal]
-            .iter()
-            .fold(0u32, |code, digit| code * 8 + u32::from(digit - b'0'));
+        let code = bytes[..octal].iter().fold(0u32, |code, digit| code * 8 + u32::from(digit - b'0'));
         value.push((code & 0xff) as u8);
         return octal;
     }
@@ -188,9 +167,7 @@ fn is_number(text: &str) -> bool {
     let hex = digits
         .strip_prefix("0x")
         .is_some_and(|hex| !hex.is_empty() && hex.bytes().all(|byte| byte.is_ascii_hexdigit()));
-    let end = digits
-        .find(|c: char| !c.is_ascii_digit())
-        .unwrap_or(digits.len());
+    let end = digits.find(|c: char| !c.is_ascii_digit()).unwrap_or(digits.len());
     let integer = end > 0 && digits[end..].bytes().all(|byte| byte.is_ascii_alphabetic());
     let real = digits.contains('.') && digits.parse::<f64>().is_ok();
     hex || integer || real
@@ -221,17 +198,9 @@ mod tests {
             ("  port\t=\t9999  # comment\r", "port", "9999"),
             ("port = 9999#comment", "port", "9999"),
             ("port = 0x270F", "port", "0x270F"),
-            (
-                "memqcache_total_size = 64MB",
-                "memqcache_total_size",
-                "64MB",
-            ),
+            ("memqcache_total_size = 64MB", "memqcache_total_size", "64MB"),
             ("backend_weight0 = 0.5", "backend_weight0", "0.5"),
-            (
-                "client_idle_limit_in_recovery = -1",
-                "client_idle_limit_in_recovery",
-                "-1",
-            ),
+            ("client_idle_limit_in_recovery = -1", "client_idle_limit_in_recovery", "-1"),
             ("load_balance_mode on", "load_balance_mode", "on"),
             ("include other.conf", "include", "other.conf"),
             ("listen_addresses = '*'", "listen_addresses", "*"),
@@ -264,18 +233,12 @@ mod tests {
             ("a = 'x", "the closing single quote is missing"),
             ("a = 'x\\'", "the closing single quote is missing"),
             ("listen_addresses = *", "must stand in single quotes: '*'"),
-            (
-                "backend_hostname0 = 10.0.0.1",
-                "must stand in single quotes: '10.0.0.1'",
-            ),
+            ("backend_hostname0 = 10.0.0.1", "must stand in single quotes: '10.0.0.1'"),
             ("socket_dir = /tmp", "must stand in single quotes: '/tmp'"),
             ("health_check_period = 10 s", "is followed by \"s\""),
             ("a = 'x' 'y'", "is followed by"),
             ("a = 'x\\000'", "zero byte"),
-            (
-                "sr_check_password = my secret",
-                "put the value in single quotes",
-            ),
+            ("sr_check_password = my secret", "put the value in single quotes"),
         ] {
             let error = one(text).unwrap_err();
             assert!(error.contains(wrong), "{text}: {error}");

@@ -13,11 +13,7 @@ pub(super) fn listen_addresses(
     Ok(Outcome::sets("[listen] address"))
 }
 
-pub(super) fn port(
-    reader: &mut Reader,
-    setting: &Setting,
-    _: Option<u32>,
-) -> Result<Outcome, String> {
+pub(super) fn port(reader: &mut Reader, setting: &Setting, _: Option<u32>) -> Result<Outcome, String> {
     let port = value::integer(&setting.value, 1..=65535)?;
     reader.draft.config.listen.port = port as u16;
     Ok(Outcome::sets("[listen] port"))

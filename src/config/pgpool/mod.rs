@@ -77,19 +77,13 @@ impl Reader {
             lines: Vec::new(),
         };
         for (file, fault) in faults {
-            let place = Place {
-                file,
-                line: Some(fault.line),
-                key: fault.key,
-            };
+            let place = Place { file, line: Some(fault.line), key: fault.key };
             reader.draft.torn = true;
             reader.draft.error(place, fault.text);
         }
         let known = reader.known(settings);
         for (setting, name, number) in &known {
-            reader
-                .values
-                .insert((names::newest(name).name, *number), setting.clone());
+            reader.values.insert((names::newest(name).name, *number), setting.clone());
         }
         for (setting, name, number) in known {
             reader.apply(&setting, name, number);
@@ -149,14 +143,10 @@ impl Reader {
         let newest = names::newest(name);
         let last = self.values.get(&(newest.name, number));
         let outcome = match (&newest.meaning, last.filter(|last| *last != setting)) {
-            (Meaning::Used(_), Some(last)) => {
-                Ok(Outcome::says(format!("overridden by {}", spot(last))))
-            }
+            (Meaning::Used(_), Some(last)) => Ok(Outcome::says(format!("overridden by {}", spot(last)))),
             (Meaning::Used(apply), None) => apply(self, setting, number),
             (Meaning::NotYet(today), _) => Ok(Outcome::warns(format!("is not used yet: {today}"))),
-            (Meaning::Never(why), _) => {
-                Ok(Outcome::warns(format!("has no meaning in pgweir: {why}")))
-            }
+            (Meaning::Never(why), _) => Ok(Outcome::warns(format!("has no meaning in pgweir: {why}"))),
             // `newest` follows every name of the table; a test holds it to that.
             (Meaning::Renamed, _) => Ok(Outcome::warns("is not used yet")),
         };
@@ -213,19 +203,14 @@ impl Reader {
 
     /// The value of a setting that counts, by its newest name.
     fn value(&self, name: &'static str, number: Option<u32>) -> Option<&str> {
-        self.values
-            .get(&(name, number))
-            .map(|setting| setting.value.as_str())
+        self.values.get(&(name, number)).map(|setting| setting.value.as_str())
     }
 
     /// For a setting that may carry a node's number: the outcome when another line speaks for all
     /// nodes, because pgweir treats them alike. `None` when this line is the one that counts: the
     /// line without a number, or else the one with the smallest.
     fn other_common(&self, name: &'static str, number: Option<u32>) -> Option<Outcome> {
-        let (_, common) = self
-            .values
-            .range((name, None)..=(name, Some(u32::MAX)))
-            .next()?;
+        let (_, common) = self.values.range((name, None)..=(name, Some(u32::MAX))).next()?;
         let own = self.value(name, number)?;
         if common.value == own {
             return (common.name != format!("{name}{}", number?))
@@ -244,10 +229,7 @@ impl Outcome {
     }
 
     fn says(words: impl Into<String>) -> Outcome {
-        Outcome {
-            parts: vec![Part::Words(words.into())],
-            warning: None,
-        }
+        Outcome { parts: vec![Part::Words(words.into())], warning: None }
     }
 
     fn warns(text: impl Into<String>) -> Outcome {
@@ -280,16 +262,8 @@ fn defaults() -> Config {
             unix_socket_dirs: vec!["/tmp".into()],
             ..native.listen
         },
-        pool: Pool {
-            size: pool::CHILDREN_DEFAULT,
-            connect_timeout: Duration::from_secs(10),
-            ..native.pool
-        },
-        route: Route {
-            reads: Reads::Any,
-            balance: Balance::Session,
-            ..native.route
-        },
+        pool: Pool { size: pool::CHILDREN_DEFAULT, connect_timeout: Duration::from_secs(10), ..native.pool },
+        route: Route { reads: Reads::Any, balance: Balance::Session, ..native.route },
         ..native
     }
 }
@@ -301,12 +275,10 @@ fn history(name: &Name, number: Option<u32>, warning: Option<String>) -> Option<
         _ => number.map(|number| number.to_string()).unwrap_or_default(),
     };
     match (name.renamed, name.dropped, warning) {
-        (Some((to, since)), _, None) => {
-            Some(format!("is called {to}{number} since pgpool-II {since}"))
+        (Some((to, since)), _, None) => Some(format!("is called {to}{number} since pgpool-II {since}")),
+        (Some((to, since)), _, Some(text)) => {
+            Some(format!("is called {to}{number} since pgpool-II {since}, and {text}"))
         }
-        (Some((to, since)), _, Some(text)) => Some(format!(
-            "is called {to}{number} since pgpool-II {since}, and {text}"
-        )),
         (None, Some(version), Some(text)) => {
             Some(format!("{text} (pgpool-II itself dropped it in {version})"))
         }
@@ -344,10 +316,7 @@ pub(super) const INCLUDE: &str = "include";
 const UNWRITTEN: &[(&str, &str)] = &[
     ("[listen] address", "pgpool-II's listen_addresses"),
     ("[listen] port", "pgpool-II's port"),
-    (
-        "[listen] unix_socket_dir",
-        "pgpool-II's unix_socket_directories",
-    ),
+    ("[listen] unix_socket_dir", "pgpool-II's unix_socket_directories"),
     (
         "[pool] mode",
         "pgpool-II keeps a client's backends for its whole session; pgweir shares them between \
@@ -356,22 +325,10 @@ const UNWRITTEN: &[(&str, &str)] = &[
     ("[pool] size", "pgpool-II's num_init_children"),
     ("[pool] connect_timeout", "pgpool-II's connect_timeout"),
     ("[auth] method", "by what pool_passwd holds"),
-    (
-        "[route] reads",
-        "pgpool-II's load_balance_mode: the primary takes its share",
-    ),
-    (
-        "[route] balance",
-        "pgpool-II's statement_level_load_balance",
-    ),
-    (
-        "[route] causal",
-        "stricter than pgpool-II: a session's reads see its own writes",
-    ),
-    (
-        "[admin] users",
-        "the probes' user and postgres; pgpool-II lets everyone ask",
-    ),
+    ("[route] reads", "pgpool-II's load_balance_mode: the primary takes its share"),
+    ("[route] balance", "pgpool-II's statement_level_load_balance"),
+    ("[route] causal", "stricter than pgpool-II: a session's reads see its own writes"),
+    ("[admin] users", "the probes' user and postgres; pgpool-II lets everyone ask"),
 ];
 
 /// Names that guides mention and no version ever had.

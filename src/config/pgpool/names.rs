@@ -368,14 +368,7 @@ const TLS: &str = "pgweir offers no TLS";
 const WATCHDOG: &str = "pgweir has no watchdog";
 
 const fn name(name: &'static str, meaning: Meaning) -> Name {
-    Name {
-        name,
-        numbered: Numbered::Never,
-        renamed: None,
-        dropped: None,
-        secret: false,
-        meaning,
-    }
+    Name { name, numbered: Numbered::Never, renamed: None, dropped: None, secret: false, meaning }
 }
 
 const fn used(written: &'static str, apply: Use) -> Name {

@@ -45,21 +45,13 @@ pub(super) fn hostname(
 }
 
 /// 0 leaves the slot unused.
-pub(super) fn port(
-    reader: &mut Reader,
-    setting: &Setting,
-    number: Option<u32>,
-) -> Result<Outcome, String> {
+pub(super) fn port(reader: &mut Reader, setting: &Setting, number: Option<u32>) -> Result<Outcome, String> {
     let port = value::integer(&setting.value, 0..=65535)?;
     reader.slots.slot(number).port = Some((port as u16, place(setting)));
     Ok(node_key(number, "port"))
 }
 
-pub(super) fn weight(
-    reader: &mut Reader,
-    setting: &Setting,
-    number: Option<u32>,
-) -> Result<Outcome, String> {
+pub(super) fn weight(reader: &mut Reader, setting: &Setting, number: Option<u32>) -> Result<Outcome, String> {
     let weight = value::float(&setting.value, 0.0..=1_000_000.0)?;
     reader.slots.slot(number).node.weight = weight;
     Ok(node_key(number, "weight"))
@@ -90,11 +82,7 @@ pub(super) fn application_name(
 }
 
 /// Flags joined by `|`.
-pub(super) fn flag(
-    reader: &mut Reader,
-    setting: &Setting,
-    number: Option<u32>,
-) -> Result<Outcome, String> {
+pub(super) fn flag(reader: &mut Reader, setting: &Setting, number: Option<u32>) -> Result<Outcome, String> {
     let (mut allow, mut disallow, mut primary, mut master) = (false, false, false, false);
     for word in setting.value.split('|').map(str::trim) {
         match word {
@@ -127,30 +115,19 @@ pub(super) fn flag(
 }
 
 /// The folder of the sockets of nodes without a host name.
-pub(super) fn socket_dir(
-    reader: &mut Reader,
-    setting: &Setting,
-    _: Option<u32>,
-) -> Result<Outcome, String> {
+pub(super) fn socket_dir(reader: &mut Reader, setting: &Setting, _: Option<u32>) -> Result<Outcome, String> {
     reader.slots.socket_dir = Some(setting.value.clone()).filter(|dir| !dir.is_empty());
-    Ok(Outcome::says(
-        "the folder of nodes without a backend_hostname",
-    ))
+    Ok(Outcome::says("the folder of nodes without a backend_hostname"))
 }
 
 /// Slots with a port become nodes, in the order of their numbers.
 pub(super) fn finish(reader: &mut Reader) {
     let slots = std::mem::take(&mut reader.slots.slots);
-    let local = reader
-        .slots
-        .socket_dir
-        .clone()
-        .unwrap_or_else(|| "/tmp".to_string());
+    let local = reader.slots.socket_dir.clone().unwrap_or_else(|| "/tmp".to_string());
     for (number, slot) in slots {
         let Some((port, port_place)) = slot.port.filter(|(port, _)| *port > 0) else {
             if let Some((_, place)) = slot.host {
-                let text =
-                    format!("node {number} is left out: backend_port{number} is missing or 0");
+                let text = format!("node {number} is left out: backend_port{number} is missing or 0");
                 reader.draft.warning(place, text);
             }
             continue;
@@ -166,20 +143,13 @@ pub(super) fn finish(reader: &mut Reader) {
             reader.draft.warning(place.clone(), text);
         }
         reader.slots.used.insert(number, index);
-        reader.draft.config.nodes.push(Node {
-            host,
-            port,
-            ..slot.node
-        });
+        reader.draft.config.nodes.push(Node { host, port, ..slot.node });
         reader.draft.node_places.push(place);
     }
 }
 
 fn node_key(number: Option<u32>, key: &'static str) -> Outcome {
-    Outcome {
-        parts: vec![part(number, key)],
-        warning: None,
-    }
+    Outcome { parts: vec![part(number, key)], warning: None }
 }
 
 fn part(number: Option<u32>, key: &'static str) -> Part {

@@ -39,16 +39,12 @@ pub(super) fn reserved_connections(
     let children = children(reader);
     let reserved = value::integer(&setting.value, 0..=CHILDREN_MAX)?;
     match children - reserved {
-        _ if reserved == 0 => Ok(Outcome::says(
-            "no client is refused before [pool] client_max",
-        )),
+        _ if reserved == 0 => Ok(Outcome::says("no client is refused before [pool] client_max")),
         clients if clients > 0 => {
             reader.draft.config.pool.client_max = clients as u32;
             Ok(Outcome::sets("[pool] client_max"))
         }
-        _ => Err(format!(
-            "{reserved} leaves no connection of num_init_children = {children}: write less"
-        )),
+        _ => Err(format!("{reserved} leaves no connection of num_init_children = {children}: write less")),
     }
 }
 
@@ -74,9 +70,7 @@ pub(super) fn connection_life_time(
 ) -> Result<Outcome, String> {
     let idle = value::duration(&setting.value, "s", MILLISECOND..=MONTH)?;
     if cache_is_off(reader) {
-        return Ok(Outcome::says(
-            "connection_cache = off closes backends at once",
-        ));
+        return Ok(Outcome::says("connection_cache = off closes backends at once"));
     }
     reader.draft.config.pool.idle_timeout = idle;
     Ok(Outcome::sets("[pool] idle_timeout"))
@@ -153,9 +147,7 @@ fn cache_is_off(reader: &Reader) -> bool {
 }
 
 fn is_abort(statement: &str) -> bool {
-    ["abort", "rollback"]
-        .iter()
-        .any(|word| statement.eq_ignore_ascii_case(word))
+    ["abort", "rollback"].iter().any(|word| statement.eq_ignore_ascii_case(word))
 }
 
 /// As many as a [pool] client_max may be.

@@ -14,9 +14,7 @@ pub(super) fn health_check_period(
     number: Option<u32>,
 ) -> Result<Outcome, String> {
     let period = value::duration(&setting.value, "s", TEN_MS..=HOUR)?;
-    Ok(reader
-        .other_common("health_check_period", number)
-        .unwrap_or_else(|| interval(period)))
+    Ok(reader.other_common("health_check_period", number).unwrap_or_else(|| interval(period)))
 }
 
 /// How long pgpool-II waits before it tries a failed check again. Pgweir has one pace, so the
@@ -27,16 +25,10 @@ pub(super) fn health_check_retry_delay(
     number: Option<u32>,
 ) -> Result<Outcome, String> {
     let delay = value::duration(&setting.value, "s", TEN_MS..=HOUR)?;
-    Ok(reader
-        .other_common("health_check_retry_delay", number)
-        .unwrap_or_else(|| interval(delay)))
+    Ok(reader.other_common("health_check_retry_delay", number).unwrap_or_else(|| interval(delay)))
 }
 
-pub(super) fn sr_check_period(
-    _: &mut Reader,
-    setting: &Setting,
-    _: Option<u32>,
-) -> Result<Outcome, String> {
+pub(super) fn sr_check_period(_: &mut Reader, setting: &Setting, _: Option<u32>) -> Result<Outcome, String> {
     value::duration(&setting.value, "s", TEN_MS..=HOUR).map(interval)
 }
 
@@ -79,11 +71,7 @@ pub(super) fn health_check_user(
         .unwrap_or_else(|| login(reader, Check::Health, "user", "[monitor] user")))
 }
 
-pub(super) fn sr_check_user(
-    reader: &mut Reader,
-    _: &Setting,
-    _: Option<u32>,
-) -> Result<Outcome, String> {
+pub(super) fn sr_check_user(reader: &mut Reader, _: &Setting, _: Option<u32>) -> Result<Outcome, String> {
     Ok(login(reader, Check::Replication, "user", "[monitor] user"))
 }
 
@@ -97,17 +85,8 @@ pub(super) fn health_check_database(
         .unwrap_or_else(|| login(reader, Check::Health, "database", "[monitor] database")))
 }
 
-pub(super) fn sr_check_database(
-    reader: &mut Reader,
-    _: &Setting,
-    _: Option<u32>,
-) -> Result<Outcome, String> {
-    Ok(login(
-        reader,
-        Check::Replication,
-        "database",
-        "[monitor] database",
-    ))
+pub(super) fn sr_check_database(reader: &mut Reader, _: &Setting, _: Option<u32>) -> Result<Outcome, String> {
+    Ok(login(reader, Check::Replication, "database", "[monitor] database"))
 }
 
 pub(super) fn health_check_password(
@@ -120,17 +99,8 @@ pub(super) fn health_check_password(
         .unwrap_or_else(|| login(reader, Check::Health, "password", "[monitor] password")))
 }
 
-pub(super) fn sr_check_password(
-    reader: &mut Reader,
-    _: &Setting,
-    _: Option<u32>,
-) -> Result<Outcome, String> {
-    Ok(login(
-        reader,
-        Check::Replication,
-        "password",
-        "[monitor] password",
-    ))
+pub(super) fn sr_check_password(reader: &mut Reader, _: &Setting, _: Option<u32>) -> Result<Outcome, String> {
+    Ok(login(reader, Check::Replication, "password", "[monitor] password"))
 }
 
 /// Puts together what the two checks say.
@@ -141,14 +111,11 @@ pub(super) fn finish(reader: &mut Reader) {
         Some(period).filter(|period| !period.is_zero())
     };
     if let Some(period) = seconds(reader, "health_check_period") {
-        let retried = reader.draft.config.monitor.retries > 0
-            && common(reader, "health_check_max_retries").is_some();
+        let retried =
+            reader.draft.config.monitor.retries > 0 && common(reader, "health_check_max_retries").is_some();
         let delay = seconds(reader, "health_check_retry_delay").filter(|_| retried);
         let replication = seconds(reader, "sr_check_period");
-        let fastest = [Some(period), delay, replication]
-            .into_iter()
-            .flatten()
-            .min();
+        let fastest = [Some(period), delay, replication].into_iter().flatten().min();
         reader.draft.config.monitor.interval = fastest.unwrap_or(period);
     }
     let say = |what| speaker(reader, what).map(|(_, text)| text.to_string());
@@ -156,12 +123,10 @@ pub(super) fn finish(reader: &mut Reader) {
     let monitor = &mut reader.draft.config.monitor;
     monitor.user = user.unwrap_or_else(|| monitor.user.clone());
     monitor.database = database.unwrap_or_else(|| monitor.database.clone());
-    monitor.password = password
-        .filter(|password| !is_aes(password))
-        .map(|password| {
-            let plain = password.strip_prefix("TEXT").map(str::to_string);
-            plain.unwrap_or(password)
-        });
+    monitor.password = password.filter(|password| !is_aes(password)).map(|password| {
+        let plain = password.strip_prefix("TEXT").map(str::to_string);
+        plain.unwrap_or(password)
+    });
     let admins = &mut reader.draft.config.admin.users;
     if !admins.contains(&monitor.user) {
         admins.insert(0, monitor.user.clone());
@@ -213,10 +178,9 @@ fn login(reader: &Reader, check: Check, what: &'static str, key: &'static str) -
     }
     match speaker(reader, what) {
         Some((_, text)) if text == own => Outcome::sets(key),
-        Some((other, _)) => Outcome::warns(format!(
-            "is not used yet: one probe does both checks, with {}",
-            other.name(what)
-        )),
+        Some((other, _)) => {
+            Outcome::warns(format!("is not used yet: one probe does both checks, with {}", other.name(what)))
+        }
         None => Outcome::warns(format!(
             "is not used yet: one probe does both checks, with {}",
             Check::Replication.name("user")
@@ -228,8 +192,7 @@ fn login(reader: &Reader, check: Check, what: &'static str, key: &'static str) -
 /// user may read positions, if it names a user; its password only comes from a check with the same
 /// user.
 fn speaker<'a>(reader: &'a Reader, what: &str) -> Option<(Check, &'a str)> {
-    let said =
-        |check: Check, what: &str| common(reader, check.name(what)).filter(|text| !text.is_empty());
+    let said = |check: Check, what: &str| common(reader, check.name(what)).filter(|text| !text.is_empty());
     let checks = match said(Check::Replication, "user").is_some() {
         true => [Check::Replication, Check::Health],
         false => [Check::Health, Check::Replication],

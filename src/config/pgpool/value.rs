@@ -32,11 +32,7 @@ pub(super) fn integer(text: &str, range: RangeInclusive<i64>) -> Result<i64, Str
 }
 
 /// A duration, where a bare number counts `base`. Pgpool-II's units are those of PostgreSQL.
-pub(super) fn duration(
-    text: &str,
-    base: &str,
-    range: RangeInclusive<Duration>,
-) -> Result<Duration, String> {
+pub(super) fn duration(text: &str, base: &str, range: RangeInclusive<Duration>) -> Result<Duration, String> {
     let micros = with_unit(text, base, unit::DURATION_UNITS, "duration")?;
     let duration = Duration::from_micros(micros);
     if range.contains(&duration) || duration.is_zero() {
@@ -64,22 +60,14 @@ pub(super) fn float(text: &str, range: RangeInclusive<f64>) -> Result<f64, Strin
     match text.trim().parse::<f64>() {
         // Adding 0.0 makes -0.0 the ordinary zero.
         Ok(number) if range.contains(&number) => Ok(number + 0.0),
-        Ok(_) => Err(format!(
-            "'{text}' is out of range: write {} to {}",
-            range.start(),
-            range.end()
-        )),
+        Ok(_) => Err(format!("'{text}' is out of range: write {} to {}", range.start(), range.end())),
         Err(_) => Err(format!("'{text}' is no number")),
     }
 }
 
 /// The entries of a list with commas, blanks around them dropped.
 pub(super) fn list(text: &str) -> Vec<String> {
-    text.split(',')
-        .map(str::trim)
-        .filter(|entry| !entry.is_empty())
-        .map(str::to_string)
-        .collect()
+    text.split(',').map(str::trim).filter(|entry| !entry.is_empty()).map(str::to_string).collect()
 }
 
 fn with_unit(text: &str, base: &str, units: &[(&str, u64)], what: &str) -> Result<u64, String> {
@@ -90,9 +78,7 @@ fn with_unit(text: &str, base: &str, units: &[(&str, u64)], what: &str) -> Resul
         format!("'{text}' has a unit that is none of {}", names.join(", "))
     })?;
     let number = u64::try_from(number).map_err(|_| format!("'{text}' is negative"))?;
-    number
-        .checked_mul(factor)
-        .ok_or_else(|| format!("'{text}' is too large"))
+    number.checked_mul(factor).ok_or_else(|| format!("'{text}' is too large"))
 }
 
 /// The number at the start and the unit behind it.
@@ -102,17 +88,13 @@ fn split(text: &str) -> Option<(i64, &str)> {
         Some(digits) => (true, digits),
         None => (false, text.strip_prefix('+').unwrap_or(text)),
     };
-    let hex = digits
-        .strip_prefix("0x")
-        .or_else(|| digits.strip_prefix("0X"));
+    let hex = digits.strip_prefix("0x").or_else(|| digits.strip_prefix("0X"));
     let (digits, radix) = match hex {
         Some(hex) => (hex, 16),
         None if digits.len() > 1 && digits.starts_with('0') => (digits, 8),
         None => (digits, 10),
     };
-    let end = digits
-        .find(|c: char| !c.is_digit(radix))
-        .unwrap_or(digits.len());
+    let end = digits.find(|c: char| !c.is_digit(radix)).unwrap_or(digits.len());
     let (digits, unit) = digits.split_at(end);
     let number = i64::from_str_radix(digits, radix).ok()?;
     let unit = unit.trim_start();
@@ -155,15 +137,7 @@ mod tests {
         assert_eq!(integer("0x270f", 1..=65535), Ok(9999));
         assert_eq!(integer("0777", 0..=511), Ok(0o777));
         assert_eq!(integer("-1", -1..=5), Ok(-1));
-        for text in [
-            "",
-            "x",
-            "1.5",
-            "10s",
-            "70000",
-            "0999",
-            "99999999999999999999",
-        ] {
+        for text in ["", "x", "1.5", "10s", "70000", "0999", "99999999999999999999"] {
             assert!(integer(text, 1..=65535).is_err(), "{text}");
         }
     }
@@ -175,10 +149,7 @@ mod tests {
         assert_eq!(seconds("10"), Ok(Duration::from_secs(10)));
         assert_eq!(seconds("10 min"), Ok(Duration::from_secs(600)));
         assert_eq!(seconds("0"), Ok(Duration::ZERO));
-        assert_eq!(
-            duration("10000", "ms", range.clone()),
-            Ok(Duration::from_secs(10))
-        );
+        assert_eq!(duration("10000", "ms", range.clone()), Ok(Duration::from_secs(10)));
         for text in ["-1", "10m", "1.5s", "2d", "x"] {
             assert!(seconds(text).is_err(), "{text}");
         }

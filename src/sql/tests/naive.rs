@@ -1,7 +1,9 @@
-//! The oracle: a tokenizer that is slow and obviously right, written from the manual without a look at the other one.
+//! The oracle: a tokenizer that is slow and obviously right, written from the manual without a look at the
+//! other one.
 //!
-//! It walks over a vector of bytes, one at a time, with no tables, no search functions and no shared state. Each `…_end`
-//! function gets the place behind what has been recognised and returns the place behind the whole.
+//! It walks over a vector of bytes, one at a time, with no tables, no search functions and no shared state.
+//! Each `…_end` function gets the place behind what has been recognised and returns the place behind the
+//! whole.
 
 use crate::sql::lexer::Kind;
 
@@ -175,7 +177,8 @@ fn string_end(bytes: &[u8], start: usize, escapes: bool) -> Option<usize> {
     None
 }
 
-/// If the string that was closed before `start` goes on behind a line break: the place behind its next opening quote.
+/// If the string that was closed before `start` goes on behind a line break: the place behind its next
+/// opening quote.
 fn continuation(bytes: &[u8], start: usize) -> Option<usize> {
     let mut at = start;
     let mut line_broken = false;
