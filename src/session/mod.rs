@@ -307,8 +307,13 @@ impl Session {
     /// The oldest Parses and Closes that were not answered yet did not happen, so many of each.
     pub fn did_not_happen(&mut self, parses: usize, closes: usize) {
         for _ in 0..parses {
-            if let Some(Parsing { name, makes: Some(_) }) = self.parsing.pop_front() {
-                self.statements.remove(&name);
+            match self.parsing.pop_front() {
+                Some(Parsing { name, makes: Some(_) }) => {
+                    self.statements.remove(&name);
+                }
+                // A Parse that fails leaves no unnamed statement, not even the one before.
+                Some(Parsing { name, makes: None }) if name.is_empty() => self.unnamed = None,
+                _ => {}
             }
         }
         let closes = closes.min(self.closing.len());

@@ -15,7 +15,8 @@ use crate::wire::frontend::Parse;
 #[derive(Debug)]
 pub struct Statement {
     /// Unique within the process: backends that move between shards keep their statements' names.
-    pub id: NonZeroU64,
+    id: Cell<NonZeroU64>,
+    count: Rc<StatementCount>,
     pub analysis: Analysis,
     /// The query, its zero and the parameter types, as in Parse.
     text: Box<[u8]>,
@@ -26,6 +27,16 @@ pub struct Statement {
 }
 
 impl Statement {
+    /// The number under which backends know it.
+    pub fn id(&self) -> NonZeroU64 {
+        self.id.get()
+    }
+
+    /// Gives it another number: what backends have prepared under the old one does not fit any more.
+    pub fn renew(&self) {
+        self.id.set(self.count.next());
+    }
+
     /// A server accepted it.
     pub fn accepted(&self) {
         self.accepted.set(true);
@@ -92,7 +103,8 @@ impl StatementCache {
             return known.clone();
         }
         let statement = Rc::new(Statement {
-            id: self.count.next(),
+            id: Cell::new(self.count.next()),
+            count: self.count.clone(),
             analysis: sql::classify(parse.query, dialect),
             text: parse.text.into(),
             query: parse.query.len(),
@@ -162,10 +174,10 @@ mod tests {
         let same = cache.intern(&parse(b"b\0select $1\0\0\0"), Dialect::default());
         let typed = cache.intern(&parse(b"a\0select $1\0\0\x01\0\0\0\x17"), Dialect::default());
         assert!(Rc::ptr_eq(&one, &same));
-        assert_ne!(one.id, typed.id);
+        assert_ne!(one.id(), typed.id());
         assert_eq!(typed.query(), b"select $1");
         let unusual = Dialect { standard_conforming_strings: false, ..Dialect::default() };
-        assert_ne!(cache.intern(&parse(b"a\0select $1\0\0\0"), unusual).id, one.id);
+        assert_ne!(cache.intern(&parse(b"a\0select $1\0\0\0"), unusual).id(), one.id());
     }
 
     #[test]

@@ -4,12 +4,15 @@
 use crate::backend::{Saying, Verdict};
 use crate::limits::FRAME_HOLD_MAX;
 use crate::ring::Chunk;
-use crate::wire::backend::{ErrorFields, put_error_as, read_command_complete, read_parameter_status};
+use crate::session::{Bound, Order};
+use crate::wire::backend::{
+    ErrorFields, TransactionStatus, put_error_as, read_command_complete, read_parameter_status,
+};
 use crate::wire::frame::HEAD_SIZE;
-use crate::wire::{Head, Violation};
+use crate::wire::{Head, Sqlstate, Violation};
 
 use super::login;
-use super::relay::{Ending, Relay};
+use super::relay::{Ending, Relay, TRIES_MAX};
 
 /// What happens to the frame that was just judged.
 enum Fate {
@@ -83,6 +86,27 @@ impl Relay {
                     continue;
                 }
                 let verdict = link.backend.handle(head.tag, &rest[HEAD_SIZE..size])?;
+                if self.again {
+                    // The answer to what will be sent again.
+                    at = end;
+                    run = end;
+                    if head.tag == b'Z' {
+                        if at < bytes.len()
+                            && let Some(link) = &self.link
+                        {
+                            link.socket.unreceive(chunk.slice(at..bytes.len()));
+                        }
+                        return Ok(());
+                    }
+                    continue;
+                }
+                if let Verdict::Failed { .. } = verdict
+                    && self.sends_again(&bytes[at + HEAD_SIZE..end])
+                {
+                    at = end;
+                    run = end;
+                    continue;
+                }
                 let reworded = matches!(verdict, Verdict::Duplicate { .. });
                 if reworded {
                     self.flush(&chunk, run, at);
@@ -157,6 +181,7 @@ impl Relay {
             link.incoming.passing = size - link.incoming.held.len();
             let held = std::mem::take(&mut link.incoming.held);
             if forward {
+                self.told = true;
                 self.client.send_copy(&held);
             }
             if link.incoming.passing == 0 {
@@ -172,6 +197,10 @@ impl Relay {
         }
         let frame = std::mem::take(&mut link.incoming.held);
         let verdict = link.backend.handle(head.tag, &frame[HEAD_SIZE..])?;
+        if self.again || matches!(verdict, Verdict::Failed { .. }) && self.sends_again(&frame[HEAD_SIZE..]) {
+            return Ok(used);
+        }
+        self.told = true;
         if let Fate::Forward = self.judge(verdict, head.tag, &frame[HEAD_SIZE..]) {
             self.client.send_copy(&frame);
         }
@@ -245,6 +274,8 @@ impl Relay {
                         link.settings = self.session.settings().clone();
                     }
                 }
+                self.kept.clear();
+                self.tries = 0;
                 self.answered(status);
                 Fate::Forward
             }
@@ -293,11 +324,12 @@ impl Relay {
     }
 
     /// Says what is ours to say now that its turn has come; `before` is called before each.
-    pub(super) fn say_ours(&mut self, mut before: impl FnMut(&Relay)) {
+    pub(super) fn say_ours(&mut self, mut before: impl FnMut(&mut Relay)) {
         while let Some(link) = &mut self.link
             && let Some(saying) = link.backend.ledger.say()
         {
             before(self);
+            self.told = true;
             self.client.send_copy(saying.reply());
             match saying {
                 Saying::Parsed => self.session.parsed(),
@@ -313,8 +345,40 @@ impl Relay {
         }
     }
 
-    fn flush(&self, chunk: &Chunk, run: usize, at: usize) {
+    /// Whether what failed with this error is to be sent once more, unseen by the client: a statement that was refused as
+    /// a whole has done nothing. That is so when the error is the first word of the answer, outside a transaction, and
+    /// says that a standby does not do this (25006), or that a plan was made for what the table was before (0A000).
+    fn sends_again(&mut self, body: &[u8]) -> bool {
+        if self.told
+            || self.kept.is_empty()
+            || self.session.status() != TransactionStatus::Idle
+            || self.tries >= TRIES_MAX
+        {
+            return false;
+        }
+        let error = ErrorFields::new(body);
+        let refused_by_standby = self.on_replica && error.sqlstate() == Some(Sqlstate::READ_ONLY_TRANSACTION);
+        // The server tells this one of its many 0A000 apart by where it says it, not by its words, which are translated.
+        let outdated_plan = error.sqlstate() == Some(Sqlstate::FEATURE_NOT_SUPPORTED)
+            && error.field(b'R') == Some(b"RevalidateCachedQuery");
+        if outdated_plan {
+            for (order, _) in &self.kept {
+                if let Order::Bind { statement: Bound::Named(statement), .. }
+                | Order::Describe(statement)
+                | Order::Parse(statement) = order
+                {
+                    statement.renew();
+                }
+            }
+        }
+        self.again = refused_by_standby || outdated_plan;
+        self.tries += u32::from(self.again);
+        self.again
+    }
+
+    fn flush(&mut self, chunk: &Chunk, run: usize, at: usize) {
         if run < at {
+            self.told = true;
             self.client.send(chunk.slice(run..at));
         }
     }

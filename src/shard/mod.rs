@@ -140,7 +140,7 @@ struct Shard {
     topology: RefCell<Arc<Topology>>,
     pools: RefCell<FxHashMap<PoolKey, Rc<Slot>>>,
     /// By database and user: what a server accepts for one, it may refuse for another.
-    statements: RefCell<FxHashMap<(Arc<str>, Arc<str>), SharedStatements>>,
+    statements: RefCell<FxHashMap<StatementsKey, SharedStatements>>,
     statement_count: Rc<StatementCount>,
     seats: Seats,
     tickets: Rc<Tickets>,
@@ -165,6 +165,8 @@ struct Shard {
     count: Cell<u64>,
 }
 
+/// Database and user.
+type StatementsKey = (Arc<str>, Arc<str>);
 /// One cache of statements, shared by the sessions of a database and user.
 type SharedStatements = Rc<RefCell<StatementCache>>;
 

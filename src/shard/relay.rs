@@ -61,6 +61,16 @@ pub(super) struct Relay {
     pub(super) leaving: bool,
     /// Why it is over, once it is.
     pub(super) end: Option<Ending>,
+    /// The frames that were sent last, as long as they can be sent again.
+    pub(super) kept: Vec<(Order, Chunk)>,
+    /// What they needed.
+    pub(super) kept_want: Want,
+    /// Whether the client heard anything of the answer to them.
+    pub(super) told: bool,
+    /// True exactly when the rest of the answer is dropped, because the frames are going to be sent again.
+    pub(super) again: bool,
+    /// How often they were sent again.
+    pub(super) tries: u32,
     /// True exactly when the lease is of a node that takes no writes.
     pub(super) on_replica: bool,
     /// True exactly when the open pipeline is being taken from a replica to the primary.
@@ -148,6 +158,11 @@ impl Relay {
             overdue: None,
             leaving: false,
             end: None,
+            kept: Vec::new(),
+            kept_want: Want::Nothing,
+            told: true,
+            again: false,
+            tries: 0,
             on_replica: false,
             moving: false,
             last_link: 0,
@@ -175,6 +190,14 @@ impl Relay {
                     continue;
                 }
                 None => {}
+            }
+            if self.again && self.link.as_ref().is_none_or(|link| link.backend.quiet()) {
+                self.again = false;
+                self.hand_back();
+                self.batch = std::mem::take(&mut self.kept);
+                self.need = Some(Need::Lease(Want::Write));
+                self.batch_want = Want::Write;
+                continue;
             }
             if self.moving && self.link.as_ref().is_none_or(|link| link.backend.quiet()) {
                 self.moving = false;
@@ -437,6 +460,21 @@ impl Relay {
         link.backend.spoil("the connection broke");
         self.shard.checkin(*link);
         self.lease_wrote = false;
+        // A read of which the client has heard nothing is run again elsewhere.
+        let unheard = !self.told && !torn && !self.kept.is_empty() && !unsynced;
+        if unheard
+            && self.kept_want == Want::Read
+            && !in_transaction
+            && pins.is_empty()
+            && self.tries < TRIES_MAX
+        {
+            self.tries += 1;
+            self.again = false;
+            self.batch = std::mem::take(&mut self.kept);
+            self.batch_want = Want::Read;
+            self.need = Some(Need::Lease(Want::Read));
+            return;
+        }
         self.outgoing.drop = self.outgoing.passing > 0;
         self.batch.clear();
         self.batch_bytes = 0;
@@ -456,7 +494,10 @@ impl Relay {
         };
         self.wrote = false;
         self.asked = None;
+        self.tries = 0;
         let deferred = self.deferred.take();
+        self.kept.clear();
+        let readies = readies.max(usize::from(std::mem::take(&mut self.again)));
         let keeps = !pins.is_empty() || self.mode == PoolMode::Session;
         self.session.lost();
         if torn {
@@ -532,3 +573,5 @@ impl Relay {
 /// One query, in a transaction of its own: if any of it fails, the transaction stays failed and nothing behind it runs.
 pub(super) const UNTOUCH: &[u8] = b"BEGIN;RESET SESSION AUTHORIZATION;RESET ALL;CLOSE ALL;UNLISTEN *;\
     SELECT pg_catalog.pg_advisory_unlock_all();DISCARD TEMP;DISCARD SEQUENCES;COMMIT";
+/// How often one batch is sent again.
+pub(super) const TRIES_MAX: u32 = 3;

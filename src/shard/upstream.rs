@@ -46,6 +46,7 @@ impl Relay {
             && self.end.is_none()
             && self.may_send()
             && !self.moving
+            && !self.again
             && !self.must_wait()
             // Answers of our own pile up too.
             && !(self.link.is_none() && self.client.congested())
@@ -141,6 +142,13 @@ impl Relay {
         if self.skipping && tag != b'X' {
             return self.skip(tag);
         }
+        // Behind an error the server reads over everything up to the Sync, and so do we.
+        if self.link.as_ref().is_some_and(|link| link.backend.ledger.ignoring())
+            && !matches!(tag, b'S' | b'X')
+        {
+            self.outgoing.drop = true;
+            return Ok(());
+        }
         let plan = {
             let mut statements = self.statements.borrow_mut();
             self.session.handle(tag, &frame[HEAD_SIZE..], whole, &mut statements)?
@@ -183,7 +191,8 @@ impl Relay {
                     self.will_write();
                 }
                 self.begin();
-                self.carry_out(order, frame);
+                self.kept.clear();
+                self.carry_out(&order, frame);
                 self.say_ours(|_| {});
             }
             return Ok(());
@@ -283,7 +292,7 @@ impl Relay {
             self.will_write();
         }
         self.batch_bytes = 0;
-        self.batch_want = Want::Nothing;
+        self.kept_want = std::mem::take(&mut self.batch_want);
         let local = self.batch.iter().find_map(|(order, _)| match order {
             Order::Refuse(report) => Some((**report).clone()),
             order if order.local() => Some(
@@ -303,9 +312,19 @@ impl Relay {
             return;
         }
         let mut batch = std::mem::take(&mut self.batch);
-        for (order, frame) in batch.drain(..) {
-            self.carry_out(order, frame);
+        for (order, frame) in &batch {
+            self.carry_out(order, frame.clone());
         }
+        // Until the first word of the answer the frames are kept: what was refused as a whole can be sent once more.
+        let whole = self.outgoing.passing == 0
+            && self.link.as_ref().is_some_and(|link| !link.backend.ledger.unsynced());
+        std::mem::swap(&mut self.kept, &mut batch);
+        self.told = !whole;
+        if !whole {
+            self.kept.clear();
+        }
+        // The room of the one becomes that of the other, so that a session does not allocate for every request.
+        batch.clear();
         if batch.capacity() <= BATCH_KEPT {
             self.batch = batch;
         }
@@ -313,7 +332,7 @@ impl Relay {
     }
 
     /// Sends one frame, and enters what is owed for it.
-    fn carry_out(&mut self, order: Order, frame: Chunk) {
+    fn carry_out(&mut self, order: &Order, frame: Chunk) {
         let Some(link) = &mut self.link else { return };
         let (backend, socket) = (&mut link.backend, &link.socket);
         match order {
@@ -322,35 +341,35 @@ impl Relay {
                 socket.send(frame);
             }
             Order::ParseAsIs(statement) => {
-                backend.parse_unnamed(statement.map_or(0, |statement| statement.id.get()));
+                backend.parse_unnamed(statement.as_ref().map_or(0, |statement| statement.id().get()));
                 socket.send(frame);
             }
             Order::Parse(statement) => {
-                socket.send_with(|out| backend.parse(id(&statement), statement.text(), out));
+                socket.send_with(|out| backend.parse(id(statement), statement.text(), out));
             }
             Order::ParseDuplicate(statement) => socket.send_with(|out| {
                 // The server says that the name is taken, and fails the transaction as it should.
-                backend.ensure_prepared(id(&statement), statement.text(), out);
-                frontend::put_parse(out, &id(&statement).name(), statement.text());
+                backend.ensure_prepared(id(statement), statement.text(), out);
+                frontend::put_parse(out, &id(statement).name(), statement.text());
                 backend.ledger.owe(Owed::ParseDuplicate);
             }),
             Order::Bind { statement, portal, names } => {
                 match statement {
                     Bound::Named(statement) => {
                         let body = &frame[HEAD_SIZE..];
-                        let rest = HEAD_SIZE + names;
+                        let rest = HEAD_SIZE + *names;
                         // Of a long frame only the beginning is here.
-                        let length = body.len() - names + self.outgoing.passing;
+                        let length = body.len() - *names + self.outgoing.passing;
                         socket.send_with(|out| {
-                            backend.ensure_prepared(id(&statement), statement.text(), out);
-                            let name = id(&statement).name();
-                            frontend::put_bind_head(out, &body[..portal], &name, length);
+                            backend.ensure_prepared(id(statement), statement.text(), out);
+                            let name = id(statement).name();
+                            frontend::put_bind_head(out, &body[..*portal], &name, length);
                         });
                         socket.send(frame.slice(rest..frame.len()));
                     }
                     Bound::Unnamed(statement) => {
                         socket.send_with(|out| {
-                            backend.ensure_unnamed(statement.id.get(), statement.text(), out)
+                            backend.ensure_unnamed(statement.id().get(), statement.text(), out)
                         });
                         socket.send(frame);
                     }
@@ -359,12 +378,12 @@ impl Relay {
                 backend.ledger.owe(Owed::Bind);
             }
             Order::Describe(statement) => socket.send_with(|out| {
-                backend.ensure_prepared(id(&statement), statement.text(), out);
-                frontend::put_describe_statement(out, &id(&statement).name());
+                backend.ensure_prepared(id(statement), statement.text(), out);
+                frontend::put_describe_statement(out, &id(statement).name());
                 backend.ledger.owe(Owed::Describe);
             }),
             Order::DescribeUnnamed(statement) => {
-                socket.send_with(|out| backend.ensure_unnamed(statement.id.get(), statement.text(), out));
+                socket.send_with(|out| backend.ensure_unnamed(statement.id().get(), statement.text(), out));
                 socket.send(frame);
                 backend.ledger.owe(Owed::Describe);
             }
@@ -426,7 +445,7 @@ fn runs(order: &Order) -> bool {
 }
 
 fn id(statement: &Rc<Statement>) -> StatementId {
-    StatementId(statement.id)
+    StatementId(statement.id())
 }
 
 /// Frames for which a session keeps room between its batches.

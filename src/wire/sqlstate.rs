@@ -20,6 +20,7 @@ impl Sqlstate {
     pub const OUT_OF_MEMORY: Sqlstate = Sqlstate(*b"53200");
     pub const PROTOCOL_VIOLATION: Sqlstate = Sqlstate(*b"08P01");
     pub const QUERY_CANCELED: Sqlstate = Sqlstate(*b"57014");
+    pub const READ_ONLY_TRANSACTION: Sqlstate = Sqlstate(*b"25006");
     pub const SERIALIZATION_FAILURE: Sqlstate = Sqlstate(*b"40001");
     pub const STATEMENT_COMPLETION_UNKNOWN: Sqlstate = Sqlstate(*b"40003");
     pub const SYNTAX_ERROR: Sqlstate = Sqlstate(*b"42601");

@@ -355,7 +355,14 @@ impl Client {
     /// When nothing comes in time, the connection was reset, or it ends inside a message.
     pub fn try_recv_message(&mut self) -> io::Result<Option<Message>> {
         let mut head = [0u8; 5];
-        if self.stream.read(&mut head[..1])? == 0 {
+        // A machine that is paused and goes on interrupts reads that have a time limit (signal(7)).
+        let read = loop {
+            match self.stream.read(&mut head[..1]) {
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                read => break read?,
+            }
+        };
+        if read == 0 {
             return Ok(None);
         }
         self.stream.read_exact(&mut head[1..])?;

@@ -167,17 +167,9 @@ fn what_is_shown_is_the_sum_over_the_shards() {
         client.query("BEGIN; SELECT 1");
     }
     let pools = proxy.admin("SHOW POOLS");
-    let mut keys: Vec<(&str, &str, &str)> = pools
-        .column("database")
-        .into_iter()
-        .zip(pools.column("user"))
-        .zip(pools.column("node"))
-        .map(|((database, user), node)| (database, user, node))
-        .collect();
-    let rows = keys.len();
-    keys.sort_unstable();
-    keys.dedup();
-    assert_eq!(keys.len(), rows, "one row for each shard? {pools:?}");
+    // As PgBouncer has it, whose exporters take no two rows of the same database and user.
+    let rows = distinct(&pools, &["database", "user"]);
+    assert_eq!(pools.columns.len(), 17);
     let ours: Vec<usize> =
         (0..rows).filter(|&row| pools.column("database")[row] == database.name()).collect();
     let sum = |column: &str| -> u64 {
@@ -185,6 +177,11 @@ fn what_is_shown_is_the_sum_over_the_shards() {
     };
     assert_eq!(sum("sv_active"), 9, "{pools:?}");
     assert_eq!(sum("cl_waiting"), 0, "{pools:?}");
+    let by_node = proxy.admin("SHOW NODE_POOLS");
+    assert!(distinct(&by_node, &["database", "user", "node"]) > rows);
+    assert_eq!(by_node.sum("sv_active"), 9, "{by_node:?}");
+    let help = proxy.admin("SHOW HELP");
+    assert!(help.column("statement").contains(&"SHOW NODE_POOLS"), "{help:?}");
     assert_eq!(proxy.admin("SHOW VERSION").value(), format!("pgweir {}", env!("CARGO_PKG_VERSION")));
 }
 
@@ -252,7 +249,7 @@ fn what_there_is_not_to_show_costs_no_session() {
     // The server's own settings are the server's to show.
     let mut client = proxy.client("postgres");
     assert_eq!(client.value("SHOW port"), shared().node(0).port().to_string());
-    assert_eq!(client.try_query("SHOW pools").err().expect("no such setting").sqlstate(), "42704");
+    assert_eq!(client.try_query("SHOW pools").expect_err("no such setting").sqlstate(), "42704");
     assert_eq!(client.value("SHOW server_version_num").len(), 6);
 }
 
@@ -273,6 +270,18 @@ fn the_console_needs_no_backend_and_disturbs_nobody() {
     busy.query("COMMIT");
     waits.until_ready();
     eventually(|| admin.query("SHOW POOLS").sum("cl_waiting") == 0, "nobody waits");
+}
+
+/// How many rows there are, of which no two have the same in these columns.
+#[track_caller]
+fn distinct(table: &Outcome, columns: &[&str]) -> usize {
+    let columns: Vec<Vec<&str>> = columns.iter().map(|name| table.column(name)).collect();
+    let mut keys: Vec<Vec<&str>> =
+        (0..table.rows.len()).map(|row| columns.iter().map(|column| column[row]).collect()).collect();
+    keys.sort_unstable();
+    keys.dedup();
+    assert_eq!(keys.len(), table.rows.len(), "one row for each shard? {table:?}");
+    keys.len()
 }
 
 /// Those of pgpool-II 4.3.

@@ -475,7 +475,8 @@ fn sigterm_with_nobody_at_work_ends_at_once() {
 
 #[test]
 fn a_second_signal_and_sigint_end_at_once() {
-    let (term, int): (fn(&Proxy), fn(&Proxy)) = (|proxy| proxy.sigterm(), |proxy| proxy.sigint());
+    type Order = fn(&Proxy);
+    let (term, int): (Order, Order) = (|proxy| proxy.sigterm(), |proxy| proxy.sigint());
     for orders in [vec![term, term], vec![term, int], vec![int]] {
         let mut proxy = proxy(shared()).set("shutdown_timeout", "1h").start();
         let mut idle = proxy.client("postgres");

@@ -170,7 +170,7 @@ fn read_only_transactions_do_what_they_would_do_on_the_primary() {
     // And what does not, does not, in the same way.
     for statement in ["INSERT INTO t VALUES (1)", "SELECT nextval('s')", "SELECT * FROM t FOR UPDATE"] {
         client.query("BEGIN READ ONLY");
-        assert_eq!(client.try_query(statement).err().expect(statement).sqlstate(), "25006");
+        assert_eq!(client.try_query(statement).expect_err(statement).sqlstate(), "25006");
         assert_eq!(client.status, 'E');
         assert_eq!(client.query("COMMIT").tags, ["ROLLBACK"]);
     }
@@ -203,7 +203,7 @@ fn a_session_that_is_read_only_by_default_can_still_be_made_to_write() {
     }
     assert_eq!(client.value("SELECT count(*) FROM t"), "6");
     client.query("SET default_transaction_read_only = on");
-    assert_eq!(client.try_query("INSERT INTO t VALUES (1)").err().expect("read-only").sqlstate(), "25006");
+    assert_eq!(client.try_query("INSERT INTO t VALUES (1)").expect_err("read-only").sqlstate(), "25006");
 }
 
 // Statements that are not what they seem.

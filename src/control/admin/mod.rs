@@ -56,13 +56,14 @@ impl Control {
         let counters = &self.shared.counters;
         match table {
             Table::Help => tables::help(),
+            Table::NodePools => {
+                let gathered = self.gather().await;
+                tables::node_pools(&self.cluster.borrow(), &gathered)
+            }
             Table::Nodes => tables::nodes(&self.cluster.borrow(), counters),
             Table::PoolNodes => tables::pool_nodes(&self.cluster.borrow(), counters),
             Table::PoolVersion => tables::single("pool_version", pool_version(), "SELECT 1"),
-            Table::Pools => {
-                let gathered = self.gather().await;
-                tables::pools(&self.cluster.borrow(), &gathered)
-            }
+            Table::Pools => tables::pools(&*self.gather().await),
             Table::Shards => tables::shards(counters, &*self.gather().await),
             Table::Stats => {
                 let gathered = self.gather().await;

@@ -34,6 +34,7 @@ pub(super) enum Request {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Table {
     Help,
+    NodePools,
     Nodes,
     PoolNodes,
     PoolVersion,
@@ -45,10 +46,15 @@ pub(super) enum Table {
 
 impl Table {
     /// By the names that SHOW takes, with what each shows.
-    pub const ALL: [(&str, Table, &str); 8] = [
+    pub const ALL: [(&str, Table, &str); 9] = [
         ("HELP", Table::Help, "this list"),
         ("NODES", Table::Nodes, "each node: role, state, lag, positions, leases, queries so far"),
-        ("POOLS", Table::Pools, "each pool: clients and backends by what they do, summed over shards"),
+        (
+            "POOLS",
+            Table::Pools,
+            "each database and user: clients and backends by what they do, as PgBouncer shows it",
+        ),
+        ("NODE_POOLS", Table::NodePools, "the same for each node"),
         ("SHARDS", Table::Shards, "each shard: clients, queries, backends, and which picture it routes by"),
         ("STATS", Table::Stats, "totals, and rates and percentiles (µs) of the last minute"),
         ("VERSION", Table::Version, "the version of pgweir"),
@@ -285,6 +291,7 @@ mod tests {
             (" ; ;", Request::Empty),
             ("-- nothing", Request::Empty),
             ("SHOW POOLS", Request::Show(Table::Pools)),
+            ("show node_pools", Request::Show(Table::NodePools)),
             ("show pools;", Request::Show(Table::Pools)),
             ("/* a */ Show -- b\n \"Pools\" ;", Request::Show(Table::Pools)),
             ("SELECT pools", Request::Show(Table::Pools)),

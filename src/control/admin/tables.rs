@@ -9,6 +9,7 @@ use super::window::Totals;
 use crate::config::PoolMode;
 use crate::control::cluster::{Cluster, Member};
 use crate::control::gather::Gathered;
+use crate::control::probe::Follower;
 use crate::counters::{Counter, NodeCounters, ShardCounters};
 use crate::door::{Answer, PoolKey, PoolSnapshot};
 use crate::topology::{NodeId, NodeState};
@@ -65,6 +66,10 @@ pub(super) fn nodes(cluster: &Cluster, counters: &[ShardCounters]) -> Answer {
 /// so no node is this session's.
 pub(super) fn pool_nodes(cluster: &Cluster, counters: &[ShardCounters]) -> Answer {
     let picture = cluster.picture();
+    let primary = picture.primary.and_then(|id| cluster.member(id)).filter(|member| member.health.up);
+    let followers = primary
+        .and_then(|primary| primary.health.report.as_ref())
+        .map_or(&[][..], |report| &report.followers);
     let weights: f64 = cluster.members().map(|(_, member)| weight(member)).sum();
     let rows: Vec<_> = cluster
         .members()
@@ -82,7 +87,9 @@ pub(super) fn pool_nodes(cluster: &Cluster, counters: &[ShardCounters]) -> Answe
             let report = health.report.as_ref().filter(|_| health.up);
             let share = if weights > 0.0 { weight(member) / weights } else { 0.0 };
             let standby = |is_standby| if is_standby { "standby" } else { "primary" };
+            let follower = follower(member, followers).filter(|_| !is_primary);
             let streaming = report.is_some_and(|report| report.streaming == Some(true));
+            let state = follower.map_or(if streaming { "streaming" } else { "" }, |follower| &follower.state);
             let texts = [
                 id.to_string(),
                 member.host.clone(),
@@ -95,8 +102,8 @@ pub(super) fn pool_nodes(cluster: &Cluster, counters: &[ShardCounters]) -> Answe
                 sum(counters, id, |node| &node.reads).to_string(),
                 "false".to_owned(),
                 member.lag().bytes.unwrap_or(0).to_string(),
-                if streaming { "streaming" } else { "" }.to_owned(),
-                String::new(),
+                state.to_owned(),
+                follower.map(|follower| follower.sync_state.clone()).unwrap_or_default(),
                 utc(health.changed),
             ];
             texts.map(Some).to_vec()
@@ -106,15 +113,27 @@ pub(super) fn pool_nodes(cluster: &Cluster, counters: &[ShardCounters]) -> Answe
     Answer::Table { columns: names(POOL_NODES), rows, tag }
 }
 
-/// SHOW POOLS: PgBouncer's columns, and the node.
-pub(super) fn pools(cluster: &Cluster, gathered: &Gathered) -> Answer {
-    let mut pools: BTreeMap<&PoolKey, PoolSnapshot> = BTreeMap::new();
-    for pool in gathered.iter().flatten().flat_map(|snapshot| &snapshot.pools) {
-        pools.entry(&pool.key).and_modify(|sum| add(sum, pool)).or_insert_with(|| pool.clone());
-    }
-    let mut rows: Vec<_> = pools.values().map(|pool| pool_row(cluster, pool)).collect();
-    rows.sort();
-    show(POOLS, rows)
+/// SHOW POOLS: PgBouncer's rows and columns, one for each database and user. Its exporters take no second row of the
+/// same two.
+pub(super) fn pools(gathered: &Gathered) -> Answer {
+    let pools = sums(gathered, |key| (key.database.clone(), key.user.clone()));
+    show(POOLS, pools.values().map(pool_row).collect())
+}
+
+/// SHOW NODE_POOLS: the same for each node, which is the last column.
+pub(super) fn node_pools(cluster: &Cluster, gathered: &Gathered) -> Answer {
+    let pools = sums(gathered, |key| (key.database.clone(), key.user.clone(), key.node));
+    let row = |pool: &PoolSnapshot| {
+        let node = match cluster.member(pool.key.node) {
+            Some(member) => format!("{}:{}", member.host, member.port),
+            None => pool.key.node.to_string(),
+        };
+        let mut row = pool_row(pool);
+        row.push(Some(node));
+        row
+    };
+    let columns = [POOLS, &["node"]].concat();
+    show(&columns, pools.values().map(row).collect())
 }
 
 /// SHOW STATS: totals since the start; averages per second and percentiles since `then`, `ago`.
@@ -171,12 +190,30 @@ pub(super) fn shards(counters: &[ShardCounters], gathered: &Gathered) -> Answer 
     show(SHARDS, rows.collect())
 }
 
-fn pool_row(cluster: &Cluster, pool: &PoolSnapshot) -> Vec<Option<String>> {
+/// Which of them the node is; `None` also where more than one has its name, as all have that were given none.
+fn follower<'a>(member: &Member, followers: &'a [Follower]) -> Option<&'a Follower> {
+    let report = member.health.report.as_ref().filter(|_| member.health.up)?;
+    // It has no receiver: another one has its name.
+    if !report.in_recovery || report.streaming == Some(false) {
+        return None;
+    }
+    let configured = member.configured.as_ref().and_then(|node| node.application_name.as_deref());
+    let name = configured.or(report.receiver_name.as_deref())?;
+    let mut namesakes = followers.iter().filter(|follower| follower.name == name);
+    namesakes.next().filter(|_| namesakes.next().is_none())
+}
+
+/// The pools of all shards, added up where `key` is the same.
+fn sums<K: Ord>(gathered: &Gathered, key: impl Fn(&PoolKey) -> K) -> BTreeMap<K, PoolSnapshot> {
+    let mut sums: BTreeMap<K, PoolSnapshot> = BTreeMap::new();
+    for pool in gathered.iter().flatten().flat_map(|snapshot| &snapshot.pools) {
+        sums.entry(key(&pool.key)).and_modify(|sum| add(sum, pool)).or_insert_with(|| pool.clone());
+    }
+    sums
+}
+
+fn pool_row(pool: &PoolSnapshot) -> Vec<Option<String>> {
     let longest = Duration::from_micros(pool.waiting_longest);
-    let node = match cluster.member(pool.key.node) {
-        Some(member) => format!("{}:{}", member.host, member.port),
-        None => pool.key.node.to_string(),
-    };
     let mode = match pool.mode {
         PoolMode::Session => "session",
         PoolMode::Transaction => "transaction",
@@ -202,7 +239,6 @@ fn pool_row(cluster: &Cluster, pool: &PoolSnapshot) -> Vec<Option<String>> {
         Some(longest.subsec_micros().to_string()),
         Some(mode.to_owned()),
         None,
-        Some(node),
     ]
 }
 
@@ -287,7 +323,6 @@ const POOLS: &[&str] = &[
     "maxwait_us",
     "pool_mode",
     "load_balance_hosts",
-    "node",
 ];
 
 const STATS: &[&str] = &[

@@ -4,7 +4,7 @@ mod connection;
 mod name;
 mod report;
 
-pub(super) use self::report::Report;
+pub(super) use self::report::{Follower, Report};
 
 use std::rc::Rc;
 use std::time::{Duration, Instant};

@@ -26,8 +26,23 @@ pub(in crate::control) struct Report {
     pub streaming: Option<bool>,
     /// Where it streams from, as its `primary_conninfo` resolved.
     pub follows: Option<(String, u16)>,
+    /// The name under which it streams: the `application_name` of its receiver. Only of a replica.
+    pub receiver_name: Option<String>,
+    /// Who streams from it. Only of a primary, and empty where the login may not know. At most [`FOLLOWERS_MAX`].
+    pub followers: Vec<Follower>,
     /// The number that all nodes of one cluster share.
     pub system: Option<u64>,
+}
+
+/// One row of a primary's `pg_stat_replication` (manual, "pg_stat_replication").
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(in crate::control) struct Follower {
+    /// Its `application_name`. Nothing keeps others from using the same.
+    pub name: String,
+    /// `startup`, `catchup`, `streaming`, `backup` or `stopping`.
+    pub state: String,
+    /// `async`, `potential`, `sync` or `quorum`.
+    pub sync_state: String,
 }
 
 /// How much is asked. Less, where the login lacks a right or the server a function.
@@ -84,8 +99,8 @@ impl Report {
     /// A sentence, where the answer is none that PostgreSQL gives.
     pub fn parse(depth: Depth, row: &[Option<String>], sent: Moment) -> Result<Report, String> {
         let wanted = match depth {
-            Depth::Full => 16,
-            Depth::Positions => 14,
+            Depth::Full => 18,
+            Depth::Positions => 16,
             Depth::Role => 1,
         };
         if row.len() != wanted {
@@ -108,7 +123,7 @@ impl Report {
         // A primary knows its timeline from the name of the WAL file it writes; a replica from its receiver, and without
         // one from the last restart point, which may lie before a switch of timelines.
         let writing = column(5).and_then(|digits| u32::from_str_radix(digits, 16).ok());
-        let timelines = [writing, number(11).and_then(to_u32), number(14).and_then(to_u32)];
+        let timelines = [writing, number(11).and_then(to_u32), number(16).and_then(to_u32)];
         Ok(Report {
             sent,
             in_recovery,
@@ -130,8 +145,10 @@ impl Report {
                 (true, None, _) => None,
             },
             follows: column(12).map(str::to_owned).zip(port).filter(|_| in_recovery),
+            receiver_name: column(14).and_then(name_in).filter(|_| in_recovery),
+            followers: column(15).filter(|_| !in_recovery).map(followers).unwrap_or_default(),
             // Negative in the text form where the highest bit is set: it is a bigint there.
-            system: column(15).and_then(|text| text.parse::<i64>().ok()).map(i64::cast_unsigned),
+            system: column(17).and_then(|text| text.parse::<i64>().ok()).map(i64::cast_unsigned),
         })
     }
 
@@ -139,6 +156,25 @@ impl Report {
     pub fn receiver_hidden(row: &[Option<String>]) -> bool {
         row.get(9).is_some_and(|there| there.as_deref() == Some("t")) && row.get(10) == Some(&None)
     }
+}
+
+/// The name that a receiver with this `conninfo` gives the sender. The server writes all settings there that are not
+/// empty, and without quotes, so a name that holds blanks is cut short and will match nobody.
+fn name_in(conninfo: &str) -> Option<String> {
+    let value = |key: &str| {
+        conninfo.split_ascii_whitespace().find_map(|setting| setting.strip_prefix(key)?.strip_prefix('='))
+    };
+    value("application_name").or_else(|| value("fallback_application_name")).map(str::to_owned)
+}
+
+/// Reads the lines of column 15.
+fn followers(lines: &str) -> Vec<Follower> {
+    let follower = |line: &str| {
+        let mut parts = line.splitn(3, ' ');
+        let (sync_state, state, name) = (parts.next()?, parts.next()?, parts.next()?);
+        Some(Follower { name: name.into(), state: state.into(), sync_state: sync_state.into() })
+    };
+    lines.lines().filter_map(follower).take(FOLLOWERS_MAX).collect()
 }
 
 fn to_u32(number: u64) -> Option<u32> {
@@ -153,7 +189,7 @@ fn age(seconds: f64) -> Duration {
 /// Column 0.
 const ROLE: &str = "pg_is_in_recovery()";
 
-/// Columns 1 to 13. A CASE is not evaluated ahead for functions that are volatile, as these are.
+/// Columns 1 to 15. A CASE is not evaluated ahead for functions that are volatile, as these are.
 const POSITIONS: &str = "\
     CASE WHEN NOT pg_is_in_recovery() THEN pg_current_wal_insert_lsn() END, \
     pg_last_wal_receive_lsn(), \
@@ -163,12 +199,20 @@ const POSITIONS: &str = "\
     pg_postmaster_start_time(), \
     pg_size_bytes(current_setting('wal_segment_size')), \
     current_setting('wal_block_size'), \
-    receiver.pid IS NOT NULL, receiver.status, receiver.received_tli, receiver.sender_host, receiver.sender_port";
+    receiver.pid IS NOT NULL, receiver.status, receiver.received_tli, receiver.sender_host, receiver.sender_port, \
+    receiver.conninfo, \
+    CASE WHEN NOT pg_is_in_recovery() THEN (\
+        SELECT string_agg(sync_state || ' ' || state || ' ' || application_name, chr(10)) \
+        FROM (SELECT sync_state, state, application_name FROM pg_stat_replication LIMIT 512) AS followers) END";
 
-/// Columns 14 and 15.
+/// Columns 16 and 17.
 const CONTROL: &str = "(pg_control_checkpoint()).timeline_id, (pg_control_system()).system_identifier";
 
 const FROM: &str = "FROM (SELECT 1) AS one LEFT JOIN pg_stat_wal_receiver AS receiver ON true";
+
+/// Rows of `pg_stat_replication` that are looked at, as the query says too: a name is at most 63 bytes, so the answer stays far below what
+/// a probe takes.
+const FOLLOWERS_MAX: usize = 512;
 
 #[cfg(test)]
 mod tests {
@@ -194,6 +238,8 @@ mod tests {
         "-",
         "-",
         "-",
+        "-",
+        "async streaming node2\nsync catchup the other\nnonsense",
         "1",
         "7123",
     ];
@@ -212,9 +258,27 @@ mod tests {
         "2",
         "10.0.0.1",
         "5432",
+        "user=r password=******** dbname=replication fallback_application_name=node2 sslmode=prefer",
+        "-",
         "1",
         "-5",
     ];
+
+    fn follower(name: &str, state: &str, sync_state: &str) -> Follower {
+        Follower { name: name.into(), state: state.into(), sync_state: sync_state.into() }
+    }
+
+    #[test]
+    fn a_receiver_has_the_name_it_was_given_before_the_one_to_fall_back_on() {
+        for (conninfo, name) in [
+            ("fallback_application_name=b application_name=a port=1", Some("a")),
+            ("user=x fallback_application_name=walreceiver", Some("walreceiver")),
+            ("user=application_name", None),
+            ("", None),
+        ] {
+            assert_eq!(name_in(conninfo).as_deref(), name, "{conninfo}");
+        }
+    }
 
     #[test]
     fn a_primary_tells_where_it_writes() {
@@ -224,6 +288,10 @@ mod tests {
             written: Some(Lsn(0x300_2000)),
             timeline: Some(2),
             started: Some("noon".into()),
+            followers: vec![
+                follower("node2", "streaming", "async"),
+                follower("the other", "catchup", "sync"),
+            ],
             system: Some(7123),
             ..Report::default()
         };
@@ -243,6 +311,7 @@ mod tests {
             started: Some("noon".into()),
             streaming: Some(true),
             follows: Some(("10.0.0.1".into(), 5432)),
+            receiver_name: Some("node2".into()),
             system: Some(u64::MAX - 4),
             ..Report::default()
         };
@@ -251,18 +320,18 @@ mod tests {
 
     #[test]
     fn a_login_without_pg_monitor_sees_that_there_is_a_receiver_and_no_more() {
-        for (depth, length) in [(Depth::Full, 16), (Depth::Positions, 14)] {
+        for (depth, length) in [(Depth::Full, 18), (Depth::Positions, 16)] {
             let mut hidden = row(REPLICA);
             hidden.truncate(length);
             assert!(!Report::receiver_hidden(&hidden));
-            hidden[10..14].fill(None);
+            hidden[10..16].fill(None);
             assert!(Report::receiver_hidden(&hidden));
             let report = Report::parse(depth, &hidden, Moment(7)).expect("it is whole");
             assert_eq!((report.streaming, report.follows), (None, None));
         }
         let mut gone = row(REPLICA);
         gone[9] = Some("f".into());
-        gone[10..14].fill(None);
+        gone[10..16].fill(None);
         assert!(!Report::receiver_hidden(&gone));
         let report = Report::parse(Depth::Full, &gone, Moment(7)).expect("it is whole");
         assert_eq!((report.streaming, report.timeline), (Some(false), Some(1)));
@@ -283,12 +352,13 @@ mod tests {
         assert!(Depth::Full.query().contains("pg_control_system"));
         assert!(!Depth::Positions.query().contains("pg_control"));
         assert_eq!(Depth::Role.query().trim(), "SELECT pg_is_in_recovery()");
+        assert!(Depth::Full.query().contains(&format!("LIMIT {FOLLOWERS_MAX})")));
     }
 
     proptest! {
         #[test]
         fn any_row_is_read_or_refused(
-            row in proptest::collection::vec(proptest::option::of("[tf0-9A-F/.-]{0,18}"), 0..18),
+            row in proptest::collection::vec(proptest::option::of("[tf0-9A-F/.= \n-]{0,18}"), 0..20),
         ) {
             for depth in [Depth::Full, Depth::Positions, Depth::Role] {
                 let _ = Report::parse(depth, &row, Moment(0));

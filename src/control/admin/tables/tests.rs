@@ -66,6 +66,43 @@ fn pool_nodes_are_as_pgpool_prints_them() {
 }
 
 #[test]
+fn a_replica_is_found_among_the_followers_by_its_name_alone() {
+    let follower = |name: &str, sync_state: &str| Follower {
+        name: name.into(),
+        state: "catchup".into(),
+        sync_state: sync_state.into(),
+    };
+    let shown = |configured: Option<&str>, own: Option<&str>, streaming, followers: Vec<Follower>| {
+        let node = |port, name: Option<&str>| config::Node {
+            host: "db".into(),
+            port,
+            application_name: name.map(str::to_owned),
+            ..config::Node::default()
+        };
+        let nodes = vec![node(1, Some("a")), node(2, configured)];
+        let mut cluster = Cluster::new(&Config { nodes, ..Config::default() }, T0);
+        cluster.answered(NodeId(0), Report { followers, ..Report::default() }, T0);
+        let receiver_name = own.map(str::to_owned);
+        let replica = Report { in_recovery: true, streaming, receiver_name, ..Report::default() };
+        cluster.answered(NodeId(1), replica, T0);
+        let rows = rows(&pool_nodes(&cluster, &counters()));
+        assert!(rows[0].ends_with("|||1970-01-01 00:00:00"), "{}", rows[0]);
+        let columns: Vec<String> = rows[1].split('|').map(str::to_owned).collect();
+        format!("{} {}", columns[11], columns[12])
+    };
+    let all = || vec![follower("a", "quorum"), follower("b", "sync")];
+    assert_eq!(shown(Some("b"), None, Some(true), all()), "catchup sync");
+    assert_eq!(shown(Some("b"), None, None, all()), "catchup sync", "its receiver is hidden");
+    assert_eq!(shown(None, Some("b"), Some(true), all()), "catchup sync");
+    assert_eq!(shown(Some("a"), Some("b"), Some(true), all()), "catchup quorum");
+    assert_eq!(shown(Some("c"), None, Some(true), all()), "streaming ");
+    assert_eq!(shown(None, None, None, all()), " ");
+    assert_eq!(shown(Some("b"), None, Some(false), all()), " ", "another one has its name");
+    let namesakes = vec![follower("b", "sync"), follower("b", "potential")];
+    assert_eq!(shown(Some("b"), None, Some(true), namesakes), "streaming ");
+}
+
+#[test]
 fn nodes_tell_all_that_is_known() {
     assert_eq!(
         rows(&nodes(&cluster(), &counters())),
@@ -78,7 +115,7 @@ fn nodes_tell_all_that_is_known() {
 }
 
 #[test]
-fn pools_are_summed_over_shards_and_the_longest_wait_is_the_longest() {
+fn pools_are_summed_and_the_longest_wait_is_the_longest() {
     let pool = |node, user: &str, count, waiting_longest| PoolSnapshot {
         key: PoolKey { node: NodeId(node), database: "app".into(), user: user.into() },
         mode: PoolMode::Transaction,
@@ -97,7 +134,14 @@ fn pools_are_summed_over_shards_and_the_longest_wait_is_the_longest() {
         snapshot(vec![pool(1, "bob", 2, 1_500_007), pool(9, "ann", 1, 0)]),
     ];
     assert_eq!(
-        rows(&pools(&cluster(), &gathered)),
+        rows(&pools(&gathered)),
+        [
+            "app|ann|2|5|0|0|2|0|0|1|0|4|3|0|0|transaction|-",
+            "app|bob|8|20|0|0|8|0|0|4|0|16|12|1|500007|transaction|-",
+        ]
+    );
+    assert_eq!(
+        rows(&node_pools(&cluster(), &gathered)),
         [
             "app|ann|2|5|0|0|2|0|0|1|0|4|3|0|0|transaction|-|9",
             "app|bob|2|5|0|0|2|0|0|1|0|4|3|0|0|transaction|-|db:1",
