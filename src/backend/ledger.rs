@@ -47,6 +47,15 @@ pub enum Owed {
     OwnSync,
 }
 
+impl Owed {
+    fn decides(self) -> bool {
+        matches!(
+            self,
+            Owed::Parse(Some(_)) | Owed::OwnParse(_) | Owed::OwnClose(_) | Owed::SayParsed | Owed::SayClosed
+        )
+    }
+}
+
 /// An answer that is ours to give.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Saying {
@@ -97,6 +106,8 @@ pub struct Ledger {
     ignoring: bool,
     /// True exactly when messages were sent that no Sync follows yet.
     unsynced: bool,
+    /// How many of the owed replies decide which statements exist.
+    deciding: usize,
 }
 
 impl Ledger {
@@ -114,7 +125,14 @@ impl Ledger {
             _ if self.ignoring => return,
             _ => self.unsynced = true,
         }
+        self.deciding += usize::from(owed.decides());
         self.owed.push_back(owed);
+    }
+
+    fn pop(&mut self) -> Option<Owed> {
+        let owed = self.owed.pop_front()?;
+        self.deciding -= usize::from(owed.decides());
+        Some(owed)
     }
 
     /// Whether messages owed while ignoring leave no entry: then the caller must undo what it did for them.
@@ -130,6 +148,12 @@ impl Ledger {
     /// True exactly when messages were sent that no Sync follows yet.
     pub fn unsynced(&self) -> bool {
         self.unsynced
+    }
+
+    /// Whether a reply is still owed that decides which statements exist. What comes behind the next Sync must not rely on
+    /// either outcome: an error before it would skip them.
+    pub fn undecided(&self) -> bool {
+        self.deciding > 0
     }
 
     /// How many entries wait.
@@ -153,7 +177,7 @@ impl Ledger {
             Owed::SayClosed => Saying::Closed,
             _ => return None,
         };
-        self.owed.pop_front();
+        self.pop();
         Some(saying)
     }
 
@@ -167,7 +191,7 @@ impl Ledger {
 
     /// ParseComplete.
     pub fn parsed(&mut self) -> Result<Outcome, Violation> {
-        match self.owed.pop_front() {
+        match self.pop() {
             Some(Owed::Parse(_) | Owed::ParseDuplicate) => Ok(Outcome::Client),
             Some(Owed::OwnParse(_) | Owed::OwnParseUnnamed) => Ok(Outcome::Own),
             _ => Err(Violation::Tag),
@@ -189,20 +213,20 @@ impl Ledger {
             (Owed::Execute, b'H' | b'c' | b'T') => false,
             (Owed::Close, b'3') => true,
             (Owed::OwnClose(_), b'3') => {
-                self.owed.pop_front();
+                self.pop();
                 return Ok(Outcome::Own);
             }
             _ => return Err(Violation::Tag),
         };
         if last {
-            self.owed.pop_front();
+            self.pop();
         }
         Ok(Outcome::Client)
     }
 
     /// ReadyForQuery: true when it is the client's.
     pub fn ready(&mut self) -> Result<bool, Violation> {
-        match self.owed.pop_front() {
+        match self.pop() {
             Some(Owed::Sync | Owed::Query | Owed::FunctionCall) => Ok(true),
             Some(Owed::OwnQuery | Owed::OwnSync) => Ok(false),
             _ => Err(Violation::Tag),
@@ -248,7 +272,7 @@ impl Ledger {
                         Owed::OwnParseUnnamed => failure.unnamed = true,
                         _ => {}
                     }
-                    self.owed.pop_front();
+                    self.pop();
                 }
                 self.ignoring = true;
             }

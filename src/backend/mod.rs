@@ -234,7 +234,7 @@ impl Backend {
     }
 
     fn make_room(&mut self, out: &mut Vec<u8>) {
-        if let Some(evicted) = self.prepared.evict() {
+        while let Some(evicted) = self.prepared.evict() {
             frontend::put_close_statement(out, &evicted.name());
             self.ledger.owe(Owed::OwnClose(evicted));
         }

@@ -91,6 +91,14 @@ impl Cluster {
         self.members.get(id.index()).filter(|member| member.configured.is_some())
     }
 
+    /// What the operator is told that a node is: a claim to be the primary that is not believed is no role.
+    pub fn role(&self, id: NodeId) -> Role {
+        match self.member(id).map_or(Role::Unknown, |member| member.health.role) {
+            Role::Primary if self.picture.primary != Some(id) => Role::Unknown,
+            role => role,
+        }
+    }
+
     /// The configuration was read, for the first time or again. Nodes are matched by host and port and keep their ids.
     ///
     /// # Errors
@@ -133,7 +141,7 @@ impl Cluster {
                 };
             }
         }
-        self.settle(at);
+        self.settle(None, at);
         Ok(changed)
     }
 
@@ -149,7 +157,7 @@ impl Cluster {
             // After a crash it may write other records at positions it had used before.
             self.caught_up.reset();
         }
-        self.settle(at)
+        self.settle(Some(id), at)
     }
 
     /// A probe failed, for a `reason` that reads well behind "is down: ".
@@ -160,7 +168,7 @@ impl Cluster {
         };
         member.fresh = false;
         member.health.failed(reason, &member.rules, at);
-        self.settle(at)
+        self.settle(None, at)
     }
 
     /// A shard lost a connection to it. It may have been restarted from an older state, so until it has answered again
@@ -181,11 +189,12 @@ impl Cluster {
             Some(member) => member.health.resolved(address),
             None => return false,
         }
-        self.settle(at)
+        self.settle(None, at)
     }
 
-    /// Draws the picture that follows from everything known. True when it is another one.
-    fn settle(&mut self, at: SystemTime) -> bool {
+    /// Draws the picture that follows from everything known, of which `answered` has just told a part. True when it is
+    /// another one.
+    fn settle(&mut self, answered: Option<NodeId>, at: SystemTime) -> bool {
         let primary = self.choose_primary();
         if primary != self.picture.primary {
             self.caught_up.reset();
@@ -203,7 +212,7 @@ impl Cluster {
             if Some(id) != primary {
                 member.refuse_stranger(system);
             }
-            member.health.judge_lag(position, &member.rules, at);
+            member.health.judge_lag(position, answered == Some(id), &member.rules, at);
             // Before the picture is published: whoever sees the new primary sees what it is good for.
             let moment = match &member.health.report {
                 _ if !member.usable() => Moment(0),

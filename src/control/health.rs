@@ -136,14 +136,25 @@ impl Health {
     }
 
     /// Judges the lag against `written`, the end of the primary's WAL, and `timeline`, which the primary writes.
-    /// `None`: there is no primary to lag behind, and the last verdict stays.
-    pub fn judge_lag(&mut self, primary: Option<(Lsn, Option<u32>)>, rules: &Rules, at: SystemTime) {
+    /// `None`: there is no primary to lag behind, and the last verdict stays. `answered`: the node has just told its
+    /// position. One from before would be compared with a primary that has written on since, so that every burst of
+    /// writes made all replicas lag until their next probe.
+    pub fn judge_lag(
+        &mut self,
+        primary: Option<(Lsn, Option<u32>)>,
+        answered: bool,
+        rules: &Rules,
+        at: SystemTime,
+    ) {
         let (Some(report), Role::Replica, true) = (&self.report, self.role, self.up) else {
             self.lag = Lag::default();
             return;
         };
         let Some((written, timeline)) = primary else { return };
-        self.lag = lag(report, written);
+        let answered = answered || self.lag == Lag::default();
+        if answered {
+            self.lag = lag(report, written);
+        }
         let part = match self.lagging {
             false => Part::WHOLE,
             true => Part::BACK,
@@ -157,6 +168,8 @@ impl Health {
             // if it does, it has yet to reach the switch, or follows a former primary whose writes belong to nobody.
             // Where the receiver is hidden the timeline may be an old one, see `Report::parse`: that proves nothing.
             Some(format!("it is still on timeline {own} while the primary is on {timeline}"))
+        } else if !answered {
+            return;
         } else if let Some((bytes, max)) =
             self.lag.bytes.zip(rules.lag_max).filter(|(bytes, max)| *bytes > part.of(*max))
         {
@@ -329,12 +342,12 @@ mod tests {
             [(0, false), (9000, false), (8999, true), (9249, true), (9250, false), (9000, false)]
         {
             health.answered(replica_at(replayed), &rules, T0);
-            health.judge_lag((replayed > 0).then_some((Lsn(10_000), None)), &rules, T0);
+            health.judge_lag((replayed > 0).then_some((Lsn(10_000), None)), true, &rules, T0);
             assert_eq!(health.lagging, lagging, "{replayed}");
             assert_eq!(health.reason.is_some(), lagging);
         }
         health.answered(replica_at(1), &rules, T0);
-        health.judge_lag(None, &rules, T0);
+        health.judge_lag(None, true, &rules, T0);
         assert!(!health.lagging, "without a primary the verdict stays");
     }
 
@@ -361,7 +374,7 @@ mod tests {
         let rules = Rules { lag_max_time: Some(Duration::from_secs(5)), ..Rules::default() };
         let mut health = Health::new(nowhere(), T0);
         health.answered(aged(80, 90, Some(true)), &rules, T0);
-        health.judge_lag(Some((Lsn(100), None)), &rules, T0);
+        health.judge_lag(Some((Lsn(100), None)), true, &rules, T0);
         assert!(health.lagging);
     }
 
@@ -371,7 +384,7 @@ mod tests {
         let mut health = Health::new(nowhere(), T0);
         let on = |timeline, streaming| Report { timeline: Some(timeline), streaming, ..replica_at(100) };
         health.answered(on(1, Some(false)), &rules, T0);
-        health.judge_lag(Some((Lsn(100), Some(1))), &rules, T0);
+        health.judge_lag(Some((Lsn(100), Some(1))), true, &rules, T0);
         assert!(!health.lagging);
         for (report, lagging) in [
             (on(1, Some(false)), true),
@@ -383,11 +396,29 @@ mod tests {
             (on(1, None), false),
         ] {
             health.answered(report.clone(), &rules, T0);
-            health.judge_lag(Some((Lsn(100), Some(2))), &rules, T0);
+            health.judge_lag(Some((Lsn(100), Some(2))), true, &rules, T0);
             assert_eq!(health.lagging, lagging, "{report:?}");
             let named = health.reason.as_deref().is_some_and(|reason| reason.contains("timeline 1"));
             assert_eq!(named, lagging, "{report:?}");
         }
+    }
+
+    #[test]
+    fn an_old_position_is_not_compared_with_a_new_one() {
+        let rules = Rules { lag_max: Some(10), ..Rules::default() };
+        let mut health = Health::new(nowhere(), T0);
+        health.answered(replica_at(100), &rules, T0);
+        health.judge_lag(Some((Lsn(150), None)), false, &rules, T0);
+        assert!(health.lagging, "there was no primary to compare it with when it told its position");
+        health.answered(replica_at(200), &rules, T0);
+        health.judge_lag(Some((Lsn(200), None)), true, &rules, T0);
+        health.judge_lag(Some((Lsn(300), None)), false, &rules, T0);
+        assert!(!health.lagging && health.lag.bytes == Some(0));
+        health.answered(replica_at(200), &rules, T0);
+        health.judge_lag(Some((Lsn(300), None)), true, &rules, T0);
+        assert!(health.lagging && health.lag.bytes == Some(100));
+        health.judge_lag(Some((Lsn(200), None)), false, &rules, T0);
+        assert!(health.lagging);
     }
 
     #[test]

@@ -46,7 +46,7 @@ pub(super) fn view(shared: &Shared, cluster: &Cluster, gathered: &Gathered, view
         NodeView {
             host: member.host.clone(),
             port: member.port,
-            role: member.health.role.name(),
+            role: cluster.role(id).name(),
             state: node.map_or(NodeState::Down, |node| node.state).name(),
             lag: member.lag().time,
             lag_bytes: member.lag().bytes,

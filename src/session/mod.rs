@@ -124,11 +124,12 @@ pub struct Plan {
     pub want: Want,
 }
 
-/// A Parse on its way.
-struct Parsing {
-    name: Box<[u8]>,
-    /// The statement it makes, unless the name is taken.
-    makes: Option<Rc<Statement>>,
+/// A change of the session's names that was not answered yet.
+enum Naming {
+    /// A Parse of this name; the statement it makes, unless the name is taken or empty.
+    Parse(Box<[u8]>, Option<Rc<Statement>>),
+    /// A Close of this name, which was this statement's.
+    Close(Box<[u8]>, Rc<Statement>),
 }
 
 /// See the module's text.
@@ -143,10 +144,8 @@ pub struct Session {
     console_portal: Option<Rc<Statement>>,
     statements: FxHashMap<Box<[u8]>, Rc<Statement>>,
     unnamed: Option<Rc<Statement>>,
-    /// Names of statements whose Parse was not answered yet, in order.
-    parsing: VecDeque<Parsing>,
-    /// Statements whose Close was not answered yet, in order.
-    closing: VecDeque<(Box<[u8]>, Rc<Statement>)>,
+    /// In the order sent, which is the order they are answered in.
+    naming: VecDeque<Naming>,
     settings: SharedSettings,
     /// Whether its transactions are SERIALIZABLE unless they say otherwise: a standby refuses those.
     serializable: bool,
@@ -163,6 +162,8 @@ pub struct Session {
     rolled_back: bool,
     /// How many transactions ended since the last ReadyForQuery.
     ends: usize,
+    /// Whether something that was sent and not answered yet forgets all prepared statements.
+    forgetting: bool,
     /// Whether functions we do not know were called on the backend since it was last taken.
     called_unknown: bool,
 }
@@ -177,8 +178,7 @@ impl Session {
             console_portal: None,
             statements: FxHashMap::default(),
             unnamed: None,
-            parsing: VecDeque::new(),
-            closing: VecDeque::new(),
+            naming: VecDeque::new(),
             settings: settings.clone(),
             startup_settings: settings,
             changes: Changes::default(),
@@ -190,6 +190,7 @@ impl Session {
             rolled_back: false,
             ends: 0,
             called_unknown: false,
+            forgetting: false,
         }
     }
 
@@ -285,7 +286,7 @@ impl Session {
             b'C' => match Target::read(body)? {
                 Target::Statement(name) if self.statements.contains_key(name) => {
                     let closed = self.statements.remove(name);
-                    self.closing.extend(closed.map(|statement| (name.into(), statement)));
+                    self.naming.extend(closed.map(|statement| Naming::Close(name.into(), statement)));
                     plan(Order::CloseStatement, Want::Nothing)
                 }
                 Target::Statement(b"") => {
@@ -304,37 +305,41 @@ impl Session {
         }
     }
 
-    /// The oldest Parses and Closes that were not answered yet did not happen, so many of each.
-    pub fn did_not_happen(&mut self, parses: usize, closes: usize) {
-        for _ in 0..parses {
-            match self.parsing.pop_front() {
-                Some(Parsing { name, makes: Some(_) }) => {
+    /// The oldest Parses and Closes that were not answered yet, so many together, did not happen.
+    pub fn did_not_happen(&mut self, count: usize) {
+        let count = count.min(self.naming.len());
+        // Last first, since one may have used the name another had freed.
+        for naming in self.naming.drain(..count).rev() {
+            match naming {
+                Naming::Parse(name, Some(_)) => {
                     self.statements.remove(&name);
                 }
                 // A Parse that fails leaves no unnamed statement, not even the one before.
-                Some(Parsing { name, makes: None }) if name.is_empty() => self.unnamed = None,
-                _ => {}
+                Naming::Parse(name, None) if name.is_empty() => self.unnamed = None,
+                Naming::Parse(..) => {}
+                Naming::Close(name, statement) => {
+                    self.statements.insert(name, statement);
+                }
             }
-        }
-        let closes = closes.min(self.closing.len());
-        for (name, statement) in self.closing.drain(..closes).rev() {
-            self.statements.insert(name, statement);
         }
     }
 
     /// The oldest Close that was not answered yet was answered.
     pub fn closed(&mut self) {
-        self.closing.pop_front();
+        self.naming.pop_front();
     }
 
     /// The name of the oldest Parse not answered yet.
     pub fn parsing(&self) -> &[u8] {
-        self.parsing.front().map_or(b"", |parsing| &parsing.name)
+        match self.naming.front() {
+            Some(Naming::Parse(name, _)) => name,
+            _ => b"",
+        }
     }
 
     /// What was sent since the last ReadyForQuery is refused as a whole: nothing of it happened.
     pub fn refused(&mut self) {
-        self.did_not_happen(self.parsing.len(), self.closing.len());
+        self.did_not_happen(self.naming.len());
         self.changes.confirm(true);
         self.discard_all = false;
         self.own_writes = false;
@@ -348,6 +353,11 @@ impl Session {
         std::mem::take(&mut self.own_writes)
     }
 
+    /// Whether the answer is still to come that decides if all prepared statements are forgotten.
+    pub fn forgetting(&self) -> bool {
+        self.forgetting
+    }
+
     /// Whether functions we do not know were called since the last call of this.
     pub fn take_called_unknown(&mut self) -> bool {
         std::mem::take(&mut self.called_unknown)
@@ -355,7 +365,7 @@ impl Session {
 
     /// The oldest Parse not answered yet was answered.
     pub fn parsed(&mut self) {
-        if let Some(Parsing { makes: Some(statement), .. }) = self.parsing.pop_front() {
+        if let Some(Naming::Parse(_, Some(statement))) = self.naming.pop_front() {
             statement.accepted();
         }
     }
@@ -378,6 +388,7 @@ impl Session {
         let failed = std::mem::take(&mut self.failed);
         let rolled_back = std::mem::take(&mut self.rolled_back);
         let ends = std::mem::take(&mut self.ends);
+        self.forgetting = false;
         let discarded = std::mem::take(&mut self.discard_all) && !failed;
         if discarded {
             self.pins = Pins::NONE;
@@ -411,7 +422,7 @@ impl Session {
         self.discard_all = false;
         self.failed = false;
         self.rolled_back = false;
-        self.did_not_happen(self.parsing.len(), self.closing.len());
+        self.did_not_happen(self.naming.len());
     }
 
     /// All prepared statements were deallocated.
@@ -445,13 +456,13 @@ impl Session {
             if let Some(report) = self.refusal(&statement.analysis) {
                 return Ok(Plan { order: Order::Refuse(Box::new(report)), want: Want::Nothing });
             }
-            self.parsing.push_back(Parsing { name: Box::default(), makes: None });
+            self.naming.push_back(Naming::Parse(Box::default(), None));
             let want = want_of(statement.analysis.intent);
             return Ok(Plan { order: Order::ParseAsIs(Some(statement)), want });
         }
         if let Some(taken) = self.statements.get(parse.name) {
             let order = Order::ParseDuplicate(taken.clone());
-            self.parsing.push_back(Parsing { name: parse.name.into(), makes: None });
+            self.naming.push_back(Naming::Parse(parse.name.into(), None));
             return Ok(Plan { order, want: Want::Any });
         }
         let statement = cache.intern(&parse, self.dialect);
@@ -470,7 +481,7 @@ impl Session {
         if self.answers(&statement.analysis) {
             return Ok(Plan { order: Order::ConsoleParse, want: Want::Nothing });
         }
-        self.parsing.push_back(Parsing { name: parse.name.into(), makes: Some(statement.clone()) });
+        self.naming.push_back(Naming::Parse(parse.name.into(), Some(statement.clone())));
         // What a server has accepted for this database and user before needs none to be prepared again: a client that
         // prepares outside a transaction does not have to wait for one that is in one.
         let want = match statement.is_accepted() {
@@ -517,6 +528,7 @@ impl Session {
             return;
         }
         self.called_unknown |= effects.contains(Effects::UNKNOWN_CALL);
+        self.forgetting |= effects.intersects(Effects::DEALLOCATE_ALL.union(Effects::DISCARD_ALL));
         self.own_writes |= effects.contains(Effects::SEQUENCE_STATE) && self.pins.is_empty();
         self.pins |= Pins::of(effects);
         self.discard_all |= effects.contains(Effects::DISCARD_ALL);

@@ -70,10 +70,10 @@ fn a_name_is_taken_until_it_is_closed_or_its_parse_failed() {
     assert!(matches!(client.parse("a", "select 2").order, Order::ParseDuplicate(_)));
     client.session.parsed();
     assert_eq!(client.session.parsing(), b"a");
-    client.session.did_not_happen(1, 0);
+    client.session.did_not_happen(1);
     assert!(matches!(client.bind("a").order, Order::Bind { statement: Bound::Named(_), .. }));
     assert!(matches!(client.parse("b", "select 3").order, Order::Parse(_)));
-    client.session.did_not_happen(1, 0);
+    client.session.did_not_happen(1);
     assert!(matches!(client.bind("b").order, Order::Bind { statement: Bound::Unknown, .. }));
     let mut close = Vec::new();
     frontend::put_close_statement(&mut close, b"a");

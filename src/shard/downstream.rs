@@ -237,7 +237,7 @@ impl Relay {
             Verdict::Parameter => self.parameter(body),
             Verdict::Failed { parses, closes } => {
                 self.copy_ended();
-                self.session.did_not_happen(parses, closes);
+                self.session.did_not_happen(parses + closes);
                 self.session.error();
                 if ErrorFields::new(body).fatal() {
                     self.last_words();
@@ -249,7 +249,7 @@ impl Relay {
                 let message = format!("prepared statement \"{name}\" already exists");
                 let error = ErrorFields::new(body);
                 self.client.send_with(|out| put_error_as(out, error, b"ERROR", message.as_bytes()));
-                self.session.did_not_happen(parses, closes);
+                self.session.did_not_happen(parses + closes);
                 self.session.error();
                 Fate::Skip
             }

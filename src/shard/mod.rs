@@ -262,9 +262,13 @@ impl Shard {
 
     fn observe(self: &Rc<Self>, topology: Arc<Topology>) {
         self.counters().epoch.set(topology.epoch.0);
-        *self.topology.borrow_mut() = topology;
+        let primary = topology.primary;
+        let before = self.topology.replace(topology).primary;
         self.suspects.set(0);
-        self.logins.borrow_mut().clear();
+        if before.is_some() && before != primary {
+            // Another server may report otherwise.
+            self.logins.borrow_mut().clear();
+        }
         self.reroute_waiters();
         self.pools_upkeep();
     }

@@ -52,13 +52,15 @@ impl Relay {
             && !(self.link.is_none() && self.client.congested())
     }
 
-    /// Whether a replica works on a request: what comes next may be no read, and is looked at when the lease is over. On
-    /// the primary everything may follow at once.
+    /// Whether what comes next depends on the answer to a request that was sent: on a replica, whether it is a read is
+    /// looked at when the lease is over; anywhere, statements that are being made or closed must be decided first. All
+    /// else may follow at once.
     fn must_wait(&self) -> bool {
-        self.on_replica
-            && self.link.as_ref().is_some_and(|link| {
-                !link.backend.ledger.is_empty() && !link.backend.ledger.unsynced() && !link.copy_in
-            })
+        self.link.as_ref().is_some_and(|link| {
+            let ledger = &link.backend.ledger;
+            let sent = !ledger.is_empty() && !ledger.unsynced() && !link.copy_in;
+            sent && (self.on_replica || ledger.undecided() || self.session.forgetting())
+        })
     }
 
     /// Cuts one chunk into frames; answers how many bytes were used before something has to be waited for.

@@ -430,7 +430,13 @@ impl Client {
     #[track_caller]
     pub fn is_silent(&mut self, within: Duration) -> bool {
         self.stream.patience(Some(within)).expect("a duration above zero");
-        let read = self.stream.peek();
+        let read = loop {
+            match self.stream.peek() {
+                // As in `try_recv_message`.
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                read => break read,
+            }
+        };
         self.stream.patience(Some(PATIENCE)).expect("a duration above zero");
         matches!(read, Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut))
     }

@@ -42,7 +42,7 @@ pub(super) fn nodes(cluster: &Cluster, counters: &[ShardCounters]) -> Answer {
             Some(id.to_string()),
             Some(member.host.clone()),
             Some(member.port.to_string()),
-            Some(member.health.role.name().to_owned()),
+            Some(cluster.role(id).name().to_owned()),
             Some(node.map_or(NodeState::Down, |node| node.state).name().to_owned()),
             Some(weight(member).to_string()),
             member.lag().bytes.map(|bytes| bytes.to_string()),

@@ -130,6 +130,11 @@ fn writes_follow_a_promotion_and_never_return_to_the_old_primary() {
     assert_eq!((cluster.primary(), cluster.states()[0]), (Some(1), Down));
     let reason = cluster.picture().nodes[0].reason.clone().unwrap_or_default();
     assert!(reason.contains("timeline 1") && reason.contains("moved to timeline 2"), "{reason}");
+    assert_eq!([0, 1, 2].map(|id| cluster.role(NodeId(id))), [Role::Unknown, Role::Primary, Role::Replica]);
+    cluster.says(2, replica(1, 1, 110));
+    assert_eq!(cluster.states()[2], Lagging, "it streams from the old one again");
+    cluster.says(2, replica(2, 2, 110));
+    assert_eq!(cluster.states()[2], Up, "it was pointed at the new one");
     cluster.loses(1);
     assert_eq!(cluster.primary(), None, "also when the new one is lost");
     cluster.says(1, primary(2, 40, 120));
@@ -232,6 +237,8 @@ fn a_replica_over_its_lag_limit_takes_no_reads_and_is_not_down() {
     cluster.says(1, replica(1, 1, 1000));
     assert_eq!(cluster.states(), [Up, Up]);
     cluster.says(0, primary(1, 10, 2000));
+    assert_eq!(cluster.states(), [Up, Up], "it may be as far by now");
+    cluster.says(1, replica(1, 1, 1000));
     assert_eq!(cluster.states(), [Up, Lagging]);
     cluster.loses(0);
     cluster.says(1, replica(1, 1, 1000));

