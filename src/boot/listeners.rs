@@ -4,6 +4,7 @@ use std::fmt;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
 use std::os::fd::OwnedFd;
+use std::time::{Duration, Instant};
 
 use socket2::{Domain, Protocol, Socket, Type};
 
@@ -105,9 +106,23 @@ fn addresses(name: &str, port: u16) -> Result<Vec<SocketAddr>, String> {
     }
 }
 
+/// How long what another process has is looked at again before it is taken for that: the kernel lets go of a ring, and
+/// of the listeners it refers to, a moment after a process was killed.
+pub(super) const LET_GO: Duration = Duration::from_secs(1);
+pub(super) const LOOK_AGAIN: Duration = Duration::from_millis(20);
+
 fn bind_tcp(address: SocketAddr, backlog: u32, shards: usize) -> io::Result<Vec<Socket>> {
     // With SO_REUSEPORT a second pgweir of the same user would silently get half of the clients: so first one without.
-    drop(tcp_socket(address, false)?);
+    let deadline = Instant::now() + LET_GO;
+    loop {
+        match tcp_socket(address, false) {
+            Ok(probe) => break drop(probe),
+            Err(error) if error.raw_os_error() == Some(libc::EADDRINUSE) && Instant::now() < deadline => {
+                std::thread::sleep(LOOK_AGAIN);
+            }
+            Err(error) => return Err(error),
+        }
+    }
     (0..shards)
         .map(|_| {
             let socket = tcp_socket(address, true)?;

@@ -6,11 +6,12 @@ use std::io::{self, ErrorKind, Write};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
+use std::time::Instant;
 
 use rustix::process::{Pid, getpid, getppid, test_kill_process};
 use socket2::{Domain, SockAddr, Socket, Type};
 
-use super::listeners::{ListenError, plain};
+use super::listeners::{LET_GO, LOOK_AGAIN, ListenError, plain};
 
 /// The files of a socket; removed when dropped.
 #[derive(Debug)]
@@ -37,7 +38,12 @@ impl UnixSocket {
         take_lock(&lock, folder, port).map_err(wrong)?;
         // From here on the lock is ours, and goes when anything fails.
         let files = UnixSocket { path: path.clone(), lock };
-        if UnixStream::connect(&path).is_ok() {
+        let deadline = Instant::now() + LET_GO;
+        while UnixStream::connect(&path).is_ok() {
+            if Instant::now() < deadline {
+                std::thread::sleep(LOOK_AGAIN);
+                continue;
+            }
             // Whoever listens there has lost its lock file, not its socket; neither may be taken away.
             let files = std::mem::ManuallyDrop::new(files);
             let _ = fs::remove_file(&files.lock);

@@ -248,7 +248,7 @@ fn a_login_that_waits_for_the_only_node_goes_on_when_it_is_there() {
 
 #[test]
 fn a_client_that_never_answers_is_sent_away() {
-    let proxy = proxy(shared()).set("auth.login_timeout", "200ms").start();
+    let proxy = proxy(shared()).set("auth.login_timeout", "1s").start();
     let mut silent = Client::open(&proxy.address());
     let mut halfway = Client::open(&proxy.address());
     halfway.startup((3, 0), &proxy.login().startup_parameters());
@@ -256,8 +256,8 @@ fn a_client_that_never_answers_is_sent_away() {
     silent.expect_closed();
     let said = halfway.expect_closed();
     assert_eq!(said.first().map(|message| message.tag), Some(b'R'), "it was asked first: {said:?}");
-    assert!(began.elapsed().as_secs() < 5, "that took {:?}", began.elapsed());
-    proxy.client("postgres").query("SELECT 1");
+    assert!(began.elapsed().as_secs() < 10, "that took {:?}", began.elapsed());
+    eventually(|| proxy.login().can_connect(), "others are let in");
 }
 
 #[test]

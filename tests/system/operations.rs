@@ -131,6 +131,29 @@ fn a_socket_in_use_is_refused_and_one_left_behind_is_replaced() {
     eventually(|| login.can_connect(), "the socket that was left behind is replaced");
 }
 
+#[test]
+fn a_restart_finds_the_port_free_however_the_one_before_ended() {
+    let port = free_port().expect("a free port");
+    let text = format!(
+        "[listen]\nport = {port}\n[shards]\ncount = 2\npin = false\n[auth]\nmethod = \"trust\"\n\
+         [monitor]\npassword = {PASSWORD:?}\n[[node]]\nhost = \"127.0.0.1\"\nport = {}\n",
+        shared().node(0).port(),
+    );
+    let folder = folder_with(&[("pgweir.toml", &text)]);
+    let login = shared().login(0).at(Address::Port(port)).database("pgweir");
+    for round in 0..12 {
+        let running = run_at(&folder.path().join("pgweir.toml"));
+        eventually(|| login.can_connect(), &format!("it serves in round {round}"));
+        if round % 2 == 0 {
+            running.terminate();
+            running.wait().ok();
+        } else {
+            running.kill();
+            running.wait();
+        }
+    }
+}
+
 // What a configuration means.
 
 #[test]
@@ -576,7 +599,7 @@ fn sighup_applies_weights_and_prints_the_difference() {
 fn sighup_applies_limits_and_keeps_the_clients() {
     let mut proxy = proxy(shared())
         .set("pool.size", 1)
-        .set("pool.checkout_timeout", "100ms")
+        .set("pool.checkout_timeout", "1s")
         .set("route.reads", "primary")
         .start();
     let mut one = proxy.client("postgres");

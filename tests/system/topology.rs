@@ -111,7 +111,7 @@ fn a_read_under_way_on_a_dying_replica_costs_nobody_the_session() {
 fn a_replica_that_no_longer_answers_is_left_too() {
     let cluster = cluster().replicas(2).start();
     let database = here(&cluster);
-    let proxy = proxy(&cluster).set("monitor.timeout", "200ms").set("monitor.retries", 0).start();
+    let proxy = proxy(&cluster).set("monitor.timeout", "1s").set("monitor.retries", 0).start();
     await_roles(&proxy, &["primary", "replica", "replica"]);
     let mut client = proxy.client(database.name());
     read_from(&mut client, 10);
@@ -266,7 +266,7 @@ fn clients_outlive_the_death_of_the_primary() {
 fn a_write_does_not_wait_for_a_primary_for_ever() {
     let cluster = cluster().replicas(1).start();
     let database = here(&cluster);
-    let proxy = proxy(&cluster).set("pool.checkout_timeout", "300ms").start();
+    let proxy = proxy(&cluster).set("pool.checkout_timeout", "1s").start();
     await_roles(&proxy, &["primary", "replica"]);
     let mut client = proxy.client(database.name());
     client.query("CREATE TABLE t (i int)");
