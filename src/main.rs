@@ -57,11 +57,15 @@ fn run(file: &Path) -> ExitCode {
         Err(code) => return code,
     };
     boot::log_to_stderr(loaded.config.log.level);
+    let caught = match boot::catch_signals() {
+        Ok(caught) => caught,
+        Err(error) => return refuse(error),
+    };
     let running = match boot::start(loaded, Some(file.to_owned())) {
         Ok(running) => running,
         Err(error) => return refuse(error),
     };
-    if let Err(error) = running.obey_signals() {
+    if let Err(error) = running.obey_signals(caught) {
         running.stop();
         running.join();
         return refuse(error);

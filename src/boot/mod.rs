@@ -11,7 +11,7 @@ mod descriptors;
 mod listeners;
 mod unix_socket;
 
-pub use crate::control::{NodeView, View, log_to_stderr};
+pub use crate::control::{Caught, NodeView, View, log_to_stderr};
 
 use std::io;
 use std::path::PathBuf;
@@ -120,6 +120,15 @@ pub fn start(loaded: Loaded, file: Option<PathBuf>) -> Result<Running, StartErro
     Ok(running)
 }
 
+/// Catches the operator's signals, to be obeyed by [`Running::obey_signals`]. To be called before [`start`].
+///
+/// # Errors
+///
+/// When the process has no descriptors left.
+pub fn catch_signals() -> Result<Caught, StartError> {
+    control::catch_signals().map_err(|source| StartError::System { what: "signals cannot be caught", source })
+}
+
 impl Running {
     /// What is going on now. Waits for the shards to tell, a moment.
     pub fn view(&self) -> View {
@@ -136,13 +145,13 @@ impl Running {
         self.control.handle().stop();
     }
 
-    /// Lets SIGTERM drain, SIGINT stop and SIGHUP reload.
+    /// Lets SIGTERM drain, SIGINT stop and SIGHUP reload, also those caught since [`catch_signals`].
     ///
     /// # Errors
     ///
     /// When the process has no descriptors or threads left.
-    pub fn obey_signals(&self) -> Result<(), StartError> {
-        control::obey_signals(self.control.handle().clone())
+    pub fn obey_signals(&self, caught: Caught) -> Result<(), StartError> {
+        control::obey_signals(caught, self.control.handle().clone())
             .map_err(|source| StartError::System { what: "signals cannot be caught", source })
     }
 

@@ -39,7 +39,7 @@ impl UnixSocket {
         // From here on the lock is ours, and goes when anything fails.
         let files = UnixSocket { path: path.clone(), lock };
         let deadline = Instant::now() + LET_GO;
-        while UnixStream::connect(&path).is_ok() {
+        while answers(&path) {
             if Instant::now() < deadline {
                 std::thread::sleep(LOOK_AGAIN);
                 continue;
@@ -68,6 +68,19 @@ impl Drop for UnixSocket {
     fn drop(&mut self) {
         let _ = fs::remove_file(&self.path);
         let _ = fs::remove_file(&self.lock);
+    }
+}
+
+/// Whether somebody listens at this socket. Does not wait: a listener whose queue is full is one all the same.
+fn answers(path: &Path) -> bool {
+    let connect = || {
+        let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+        socket.set_nonblocking(true)?;
+        socket.connect(&SockAddr::unix(path)?)
+    };
+    match connect() {
+        Ok(()) => true,
+        Err(error) => error.kind() == ErrorKind::WouldBlock,
     }
 }
 

@@ -39,7 +39,7 @@ pub(crate) use self::cluster::NODES_MAX;
 pub use self::handle::Handle;
 pub use self::log::log_to_stderr;
 pub use self::policy::policy;
-pub use self::signals::obey_signals;
+pub use self::signals::{Caught, catch_signals, obey_signals};
 pub use self::view::{NodeView, View};
 
 use std::cell::{Cell, RefCell};

@@ -7,13 +7,25 @@ use signal_hook::iterator::Signals;
 
 use super::Handle;
 
-/// Obeys signals from now on, on a small thread that lasts as long as the process.
+/// Signals that wait to be obeyed. Caught before anybody is let in, so that none of them ends the process by itself.
+pub struct Caught(Signals);
+
+/// Catches SIGHUP, SIGINT and SIGTERM from here on.
 ///
 /// # Errors
 ///
-/// When the process has no descriptors or threads left.
-pub fn obey_signals(handle: Handle) -> io::Result<()> {
-    let mut signals = Signals::new([SIGHUP, SIGINT, SIGTERM])?;
+/// When the system does not allow it.
+pub fn catch_signals() -> io::Result<Caught> {
+    Signals::new([SIGHUP, SIGINT, SIGTERM]).map(Caught)
+}
+
+/// Obeys the signals that were caught, and those that come: SIGHUP reads the configuration again, SIGTERM lets
+/// transactions finish, SIGINT (and a second SIGTERM) ends at once.
+///
+/// # Errors
+///
+/// When no thread can be started.
+pub fn obey_signals(Caught(mut signals): Caught, handle: Handle) -> io::Result<()> {
     let name = "pgweir-signals".to_owned();
     std::thread::Builder::new().name(name).spawn(move || {
         for signal in signals.forever() {

@@ -150,7 +150,7 @@ fn who_came_first_is_served_first() {
 #[test]
 fn who_waits_too_long_is_told_and_stays() {
     let database = shared().database();
-    let proxy = on_primary(1).set("pool.checkout_timeout", "100ms").start();
+    let proxy = on_primary(1).set("pool.checkout_timeout", "300ms").start();
     let (mut holder, mut waiting) = (proxy.client(database.name()), proxy.client(database.name()));
     holder.query("CREATE TABLE t (v int); BEGIN; INSERT INTO t VALUES (0)");
     let error = waiting.expect_refused("INSERT INTO t VALUES (1)", "53300");

@@ -106,8 +106,12 @@ fn a_late_or_a_wrong_request_does_nothing() {
         assert!(shards > 1 || next == pid, "one shard keeps its backend");
         let CancelKey { process_id, secret } = busy.key.clone().expect("a cancel key");
         let server_pid = next.parse().unwrap();
-        busy.send_query("SELECT pg_sleep(0.5), 'undisturbed'");
-        await_asleep(cluster, &database, 1);
+        let mut gate = cluster.login(0).database(database.name()).connect();
+        gate.query("SELECT pg_advisory_lock(1)");
+        busy.send_query("SELECT 'undisturbed' FROM pg_advisory_xact_lock(1)");
+        let stuck = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted AND database =
+            (SELECT oid FROM pg_database WHERE datname = current_database())";
+        eventually(|| gate.value(stuck) == "1", "it waits for the lock");
         idle.cancel();
         let other = |change: &dyn Fn(&mut Vec<u8>)| {
             let mut secret = secret.clone();
@@ -136,8 +140,9 @@ fn a_late_or_a_wrong_request_does_nothing() {
             request.send_raw(&bytes[..usize::from(length)]);
             request.expect_closed();
         }
+        gate.query("SELECT pg_advisory_unlock(1)");
         let answer = busy.expect_tags("TDCZ");
-        assert_eq!(answer[1].row()[1].as_deref(), Some("undisturbed"));
+        assert_eq!(answer[1].row()[0].as_deref(), Some("undisturbed"));
         busy.query("COMMIT");
         // One for which nothing runs is not kept for later.
         busy.cancel();
@@ -171,6 +176,8 @@ fn await_asleep(cluster: &Cluster, database: &Database<'_>, count: usize) {
         "SELECT count(*) FROM pg_stat_activity WHERE datname = '{}' AND wait_event = 'PgSleep'",
         database.name()
     );
-    let all = || (0..3).map(|node| cluster.value(node, &asleep).parse::<usize>().unwrap_or(0)).sum::<usize>();
+    let mut nodes: Vec<Client> = (0..3).map(|node| cluster.login(node).connect()).collect();
+    let mut all =
+        || nodes.iter_mut().map(|node| node.value(&asleep).parse::<usize>().unwrap()).sum::<usize>();
     eventually(|| all() == count, "they sleep");
 }
