@@ -171,7 +171,7 @@ mod tests {
         let (files, _socket) = bind(folder.path()).expect("nobody else is there");
         let mode = fs::metadata(files.path()).expect("it is there").permissions().mode();
         assert_eq!(mode & 0o777, 0o700);
-        assert!(UnixStream::connect(files.path()).is_ok());
+        assert!(std::os::unix::net::UnixStream::connect(files.path()).is_ok());
         drop(files);
         assert_eq!(fs::read_dir(folder.path()).expect("it is there").count(), 0);
     }
