@@ -143,6 +143,7 @@ fn pgbench_writes_without_a_failure() {
     let run = login.pgbench(&["-n", "-N", "-C", "-c", "4", "-t", "5"]).ok();
     assert_eq!(run.number("number of failed transactions"), 0.0);
     // Nothing is lost, and nothing done twice.
+    shared().settle();
     let mut client = login.connect();
     assert_eq!(client.value("SELECT count(*) FROM pgbench_history"), "920");
     let sums =

@@ -71,6 +71,7 @@ fn values_of_all_kinds_pass_as_binary() {
     let proxy = pooled(2).start();
     let login = proxy.login().database(database.name());
     login.connect().query("CREATE TYPE mood AS ENUM ('sad', 'glad'); CREATE TYPE pair AS (a int, b text)");
+    shared().settle();
     run(async {
         let client = connect(&login).await;
         let row = client
