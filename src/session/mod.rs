@@ -5,132 +5,32 @@
 //!
 //! * [`startup`]: what the client asked for when it came;
 //! * [`settings`]: what it has set, undone as the server undoes it;
+//! * [`order`]: what it answers to a frame;
+//! * [`names`]: what its prepared statements are called;
 //! * [`statements`]: what it has prepared, shared with everybody who prepared the same;
 //! * [`pins`]: why it keeps its backend.
 
+mod names;
+mod order;
 pub mod pins;
 pub mod settings;
 pub mod startup;
 pub mod statements;
 
-use std::collections::VecDeque;
 use std::rc::Rc;
 
-use rustc_hash::FxHashMap;
-
 use crate::limits::SESSION_STATEMENTS_MAX;
-use crate::sql::{self, Analysis, Dialect, Effects, Intent};
+use crate::sql::{self, Analysis, Dialect, Effects};
 use crate::wire::backend::{Report, TransactionStatus};
 use crate::wire::frontend::{Bind, Parse, Target, read_execute, read_query};
 use crate::wire::{Sqlstate, Violation};
 
+use self::names::{Names, deallocated};
+use self::order::want_of;
+pub use self::order::{Bound, Order, Plan, Want};
 pub use self::pins::Pins;
 pub use self::settings::{Changes, Settings, SharedSettings};
 pub use self::statements::{Statement, StatementCache, StatementCount};
-
-/// What a frame needs to be served, from least to most.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Want {
-    /// Nothing by itself.
-    #[default]
-    Nothing,
-    /// Any node.
-    Any,
-    /// A node for a read.
-    Read,
-    /// The primary.
-    Write,
-}
-
-/// What to do with a frame from the client.
-#[derive(Debug)]
-pub enum Order {
-    /// A simple query.
-    Query,
-    /// A Parse that the server sees as it came: unnamed statements, and texts too long to be kept.
-    ParseAsIs(Option<Rc<Statement>>),
-    /// A Parse of a named statement, under our own name.
-    Parse(Rc<Statement>),
-    /// A Parse of a name that is taken, by this statement.
-    ParseDuplicate(Rc<Statement>),
-    /// A Bind; the names take so many bytes of the body.
-    Bind {
-        statement: Bound,
-        portal: usize,
-        names: usize,
-    },
-    /// A Describe of a named statement.
-    Describe(Rc<Statement>),
-    /// A Describe of the unnamed statement.
-    DescribeUnnamed(Rc<Statement>),
-    /// A Describe of a portal, or of something unknown.
-    DescribeAsIs,
-    Execute,
-    /// A Close of a named statement: forgotten here; backends keep theirs for others.
-    CloseStatement,
-    /// A Close of a portal, or of the unnamed statement.
-    CloseAsIs,
-    Sync,
-    Flush,
-    FunctionCall,
-    /// CopyData, CopyDone, CopyFail.
-    Copy,
-    Terminate,
-    /// DEALLOCATE of a statement that was prepared by the protocol: done here.
-    Deallocate,
-    /// Refused without asking a server.
-    Refuse(Box<Report>),
-    /// A simple query that pgweir answers itself.
-    Console(Box<[u8]>),
-    /// The same by the extended protocol, step by step.
-    ConsoleParse,
-    ConsoleBind,
-    ConsoleDescribe {
-        statement: Rc<Statement>,
-        portal: bool,
-    },
-    ConsoleExecute(Rc<Statement>),
-}
-
-impl Order {
-    /// Whether pgweir carries it out without a server.
-    pub fn local(&self) -> bool {
-        matches!(
-            self,
-            Order::Deallocate
-                | Order::Refuse(_)
-                | Order::Console(_)
-                | Order::ConsoleParse
-                | Order::ConsoleBind
-                | Order::ConsoleDescribe { .. }
-                | Order::ConsoleExecute(_)
-        )
-    }
-}
-
-/// What a Bind binds.
-#[derive(Debug)]
-pub enum Bound {
-    Named(Rc<Statement>),
-    Unnamed(Rc<Statement>),
-    /// A name this session does not know: the server says so.
-    Unknown,
-}
-
-/// A frame's order with what it takes to carry it out.
-#[derive(Debug)]
-pub struct Plan {
-    pub order: Order,
-    pub want: Want,
-}
-
-/// A change of the session's names that was not answered yet.
-enum Naming {
-    /// A Parse of this name; the statement it makes, unless the name is taken or empty.
-    Parse(Box<[u8]>, Option<Rc<Statement>>),
-    /// A Close of this name, which was this statement's.
-    Close(Box<[u8]>, Rc<Statement>),
-}
 
 /// See the module's text.
 pub struct Session {
@@ -142,10 +42,7 @@ pub struct Session {
     pub console: bool,
     /// What the unnamed portal is bound to, when pgweir answers that.
     console_portal: Option<Rc<Statement>>,
-    statements: FxHashMap<Box<[u8]>, Rc<Statement>>,
-    unnamed: Option<Rc<Statement>>,
-    /// In the order sent, which is the order they are answered in.
-    naming: VecDeque<Naming>,
+    names: Names,
     settings: SharedSettings,
     /// Whether its transactions are SERIALIZABLE unless they say otherwise: a standby refuses those.
     serializable: bool,
@@ -176,9 +73,7 @@ impl Session {
             statement_mode: false,
             console: false,
             console_portal: None,
-            statements: FxHashMap::default(),
-            unnamed: None,
-            naming: VecDeque::new(),
+            names: Names::default(),
             settings: settings.clone(),
             startup_settings: settings,
             changes: Changes::default(),
@@ -246,7 +141,7 @@ impl Session {
             b'P' if whole => self.parse(Parse::read(body)?, cache),
             b'P' => {
                 self.pins |= Pins::LONG_STATEMENT;
-                self.unnamed = None;
+                self.names.set_unnamed(None);
                 plan(Order::ParseAsIs(None), Want::Write)
             }
             b'B' => self.bind(Bind::read(body)?, body),
@@ -259,14 +154,14 @@ impl Session {
                     let statement = self.console_portal.clone().ok_or(Violation::Format)?;
                     plan(Order::ConsoleDescribe { statement, portal: true }, Want::Nothing)
                 }
-                Target::Statement(b"") => match &self.unnamed {
+                Target::Statement(b"") => match self.names.get(b"") {
                     Some(statement) => {
                         let want = want_of(statement.analysis.intent);
                         plan(Order::DescribeUnnamed(statement.clone()), want)
                     }
                     None => plan(Order::DescribeAsIs, Want::Any),
                 },
-                Target::Statement(name) => match self.statements.get(name) {
+                Target::Statement(name) => match self.names.get(name) {
                     Some(statement) => {
                         plan(Order::Describe(statement.clone()), want_of(statement.analysis.intent))
                     }
@@ -284,15 +179,11 @@ impl Session {
                 }
             }
             b'C' => match Target::read(body)? {
-                Target::Statement(name) if self.statements.contains_key(name) => {
-                    let closed = self.statements.remove(name);
-                    self.naming.extend(closed.map(|statement| Naming::Close(name.into(), statement)));
-                    plan(Order::CloseStatement, Want::Nothing)
-                }
                 Target::Statement(b"") => {
-                    self.unnamed = None;
+                    self.names.set_unnamed(None);
                     plan(Order::CloseAsIs, Want::Any)
                 }
+                Target::Statement(name) if self.names.close(name) => plan(Order::CloseStatement, Want::Nothing),
                 _ => plan(Order::CloseAsIs, Want::Any),
             },
             b'S' if body.is_empty() => plan(Order::Sync, Want::Nothing),
@@ -307,39 +198,22 @@ impl Session {
 
     /// The oldest Parses and Closes that were not answered yet, so many together, did not happen.
     pub fn did_not_happen(&mut self, count: usize) {
-        let count = count.min(self.naming.len());
-        // Last first, since one may have used the name another had freed.
-        for naming in self.naming.drain(..count).rev() {
-            match naming {
-                Naming::Parse(name, Some(_)) => {
-                    self.statements.remove(&name);
-                }
-                // A Parse that fails leaves no unnamed statement, not even the one before.
-                Naming::Parse(name, None) if name.is_empty() => self.unnamed = None,
-                Naming::Parse(..) => {}
-                Naming::Close(name, statement) => {
-                    self.statements.insert(name, statement);
-                }
-            }
-        }
+        self.names.did_not_happen(count);
     }
 
     /// The oldest Close that was not answered yet was answered.
     pub fn closed(&mut self) {
-        self.naming.pop_front();
+        self.names.closed();
     }
 
     /// The name of the oldest Parse not answered yet.
     pub fn parsing(&self) -> &[u8] {
-        match self.naming.front() {
-            Some(Naming::Parse(name, _)) => name,
-            _ => b"",
-        }
+        self.names.parsing()
     }
 
     /// What was sent since the last ReadyForQuery is refused as a whole: nothing of it happened.
     pub fn refused(&mut self) {
-        self.did_not_happen(self.naming.len());
+        self.names.nothing_happened();
         self.changes.confirm(true);
         self.discard_all = false;
         self.own_writes = false;
@@ -365,9 +239,7 @@ impl Session {
 
     /// The oldest Parse not answered yet was answered.
     pub fn parsed(&mut self) {
-        if let Some(Naming::Parse(_, Some(statement))) = self.naming.pop_front() {
-            statement.accepted();
-        }
+        self.names.parsed();
     }
 
     /// The server completed something, with this tag. Worth calling while [`watches_tags`](Self::watches_tags).
@@ -392,8 +264,8 @@ impl Session {
         let discarded = std::mem::take(&mut self.discard_all) && !failed;
         if discarded {
             self.pins = Pins::NONE;
-            self.statements.clear();
-            self.unnamed = None;
+            self.names.clear();
+            self.names.set_unnamed(None);
         }
         if self.changes.is_empty() {
             return discarded;
@@ -422,17 +294,17 @@ impl Session {
         self.discard_all = false;
         self.failed = false;
         self.rolled_back = false;
-        self.did_not_happen(self.naming.len());
+        self.names.nothing_happened();
     }
 
     /// All prepared statements were deallocated.
     pub fn forget_statements(&mut self) {
-        self.statements.clear();
+        self.names.clear();
     }
 
     fn query(&mut self, text: &[u8]) -> Result<Plan, Violation> {
         // A simple query destroys the unnamed statement (PostgreSQL manual 55.2.3).
-        self.unnamed = None;
+        self.names.set_unnamed(None);
         let analysis = sql::classify(text, self.dialect);
         if let Some(plan) = self.answered_here(text, &analysis) {
             return Ok(plan);
@@ -449,27 +321,27 @@ impl Session {
     fn parse(&mut self, parse: Parse<'_>, cache: &mut StatementCache) -> Result<Plan, Violation> {
         if parse.name.is_empty() {
             let statement = cache.intern(&parse, self.dialect);
-            self.unnamed = Some(statement.clone());
+            self.names.set_unnamed(Some(statement.clone()));
             if self.answers(&statement.analysis) {
                 return Ok(Plan { order: Order::ConsoleParse, want: Want::Nothing });
             }
             if let Some(report) = self.refusal(&statement.analysis) {
                 return Ok(Plan { order: Order::Refuse(Box::new(report)), want: Want::Nothing });
             }
-            self.naming.push_back(Naming::Parse(Box::default(), None));
+            self.names.parse(b"", None);
             let want = want_of(statement.analysis.intent);
             return Ok(Plan { order: Order::ParseAsIs(Some(statement)), want });
         }
-        if let Some(taken) = self.statements.get(parse.name) {
+        if let Some(taken) = self.names.get(parse.name) {
             let order = Order::ParseDuplicate(taken.clone());
-            self.naming.push_back(Naming::Parse(parse.name.into(), None));
+            self.names.parse(parse.name, None);
             return Ok(Plan { order, want: Want::Any });
         }
         let statement = cache.intern(&parse, self.dialect);
         if let Some(report) = self.refusal(&statement.analysis) {
             return Ok(Plan { order: Order::Refuse(Box::new(report)), want: Want::Nothing });
         }
-        if self.statements.len() >= SESSION_STATEMENTS_MAX {
+        if self.names.len() >= SESSION_STATEMENTS_MAX {
             let report = Report::error(
                 Sqlstate::OUT_OF_MEMORY,
                 format!("a session may hold at most {SESSION_STATEMENTS_MAX} prepared statements"),
@@ -477,11 +349,11 @@ impl Session {
             .hint("Close statements that are not used any more, or use unnamed ones.");
             return Ok(Plan { order: Order::Refuse(Box::new(report)), want: Want::Nothing });
         }
-        self.statements.insert(parse.name.into(), statement.clone());
         if self.answers(&statement.analysis) {
+            self.names.set(parse.name, statement);
             return Ok(Plan { order: Order::ConsoleParse, want: Want::Nothing });
         }
-        self.naming.push_back(Naming::Parse(parse.name.into(), Some(statement.clone())));
+        self.names.parse(parse.name, Some(statement.clone()));
         // What a server has accepted for this database and user before needs none to be prepared again: a client that
         // prepares outside a transaction does not have to wait for one that is in one.
         let want = match statement.is_accepted() {
@@ -492,10 +364,7 @@ impl Session {
     }
 
     fn bind(&mut self, bind: Bind<'_>, body: &[u8]) -> Result<Plan, Violation> {
-        let known = match bind.statement {
-            b"" => self.unnamed.clone(),
-            name => self.statements.get(name).cloned(),
-        };
+        let known = self.names.get(bind.statement).cloned();
         let names = body.len() - bind.rest.len();
         let portal = bind.portal.len();
         let Some(statement) = known else {
@@ -554,7 +423,7 @@ impl Session {
             && self.status != TransactionStatus::Failed
         {
             let name = deallocated(text)?;
-            self.statements.remove(name.as_slice())?;
+            self.names.remove(&name)?;
             return Some(Plan { order: Order::Deallocate, want: Want::Nothing });
         }
         None
@@ -566,10 +435,7 @@ impl Session {
     }
 
     fn console_statement(&self, name: &[u8]) -> Option<Rc<Statement>> {
-        let statement = match name {
-            b"" => self.unnamed.as_ref()?,
-            name => self.statements.get(name)?,
-        };
+        let statement = self.names.get(name)?;
         self.answers(&statement.analysis).then(|| statement.clone())
     }
 
@@ -590,34 +456,6 @@ fn is_serializable(settings: &Settings) -> bool {
     settings.get(b"default_transaction_isolation").is_some_and(|value| {
         value.text().to_ascii_lowercase().windows(12).any(|part| part == b"serializable")
     })
-}
-
-/// What a text needs.
-fn want_of(intent: Intent) -> Want {
-    match intent {
-        Intent::Empty | Intent::Session | Intent::End => Want::Any,
-        Intent::Read | Intent::BeginReadOnly => Want::Read,
-        Intent::Begin | Intent::Write => Want::Write,
-    }
-}
-
-/// The name in a single `DEALLOCATE [PREPARE] name`, as the server folds it. `None` when the text is anything else, or
-/// written in a way that is not worth following.
-fn deallocated(text: &[u8]) -> Option<Vec<u8>> {
-    let text = std::str::from_utf8(text).ok()?;
-    let mut words = text.trim().trim_end_matches(';').trim_end().splitn(2, char::is_whitespace);
-    words.next().filter(|word| word.eq_ignore_ascii_case("deallocate"))?;
-    let mut name = words.next()?.trim();
-    if let Some((first, rest)) = name.split_once(char::is_whitespace)
-        && first.eq_ignore_ascii_case("prepare")
-    {
-        name = rest.trim();
-    }
-    if let Some(quoted) = name.strip_prefix('"').and_then(|name| name.strip_suffix('"')) {
-        return (!quoted.contains('"')).then(|| quoted.as_bytes().to_vec());
-    }
-    let plain = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
-    (plain && !name.is_empty()).then(|| name.to_ascii_lowercase().into_bytes())
 }
 
 /// Steps one transaction may take before it is not worth following them.
