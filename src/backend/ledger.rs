@@ -43,6 +43,8 @@ pub enum Owed {
     OwnClose(StatementId),
     /// Our own simple query.
     OwnQuery,
+    /// Our own simple query, whose rows we want.
+    OwnLook,
     /// Our own Sync, to end a pipeline that goes on elsewhere.
     OwnSync,
 }
@@ -85,6 +87,8 @@ pub enum Outcome {
 pub struct Failure {
     /// Whether the error answers a message of our own that stands alone (an [`Owed::OwnQuery`]).
     pub own: bool,
+    /// Whether it answers an [`Owed::OwnLook`].
+    pub look: bool,
     /// Whether it answers a Parse whose name was taken.
     pub duplicate: bool,
     /// Statements that were to be prepared and are not.
@@ -119,7 +123,7 @@ impl Ledger {
                 self.ignoring = false;
             }
             // Never between messages of an open pipeline.
-            Owed::OwnQuery => debug_assert!(!self.unsynced),
+            Owed::OwnQuery | Owed::OwnLook => debug_assert!(!self.unsynced),
             Owed::Query | Owed::FunctionCall if self.ignoring => return,
             Owed::Query | Owed::FunctionCall => {}
             _ if self.ignoring => return,
@@ -185,6 +189,7 @@ impl Ledger {
     pub fn content(&self) -> Verdict {
         match self.owed.front() {
             Some(Owed::OwnQuery) => Verdict::Skip,
+            Some(Owed::OwnLook) => Verdict::Found,
             _ => Verdict::Forward,
         }
     }
@@ -202,7 +207,7 @@ impl Ledger {
     pub fn answered(&mut self, tag: u8) -> Result<Outcome, Violation> {
         let front = *self.owed.front().ok_or(Violation::Tag)?;
         let last = match (front, tag) {
-            (Owed::OwnQuery, _) => return Ok(Outcome::Own),
+            (Owed::OwnQuery | Owed::OwnLook, _) => return Ok(Outcome::Own),
             (Owed::Query, _) => return Ok(Outcome::Client),
             (Owed::FunctionCall, b'V') => false,
             (Owed::Bind, b'2') => true,
@@ -224,11 +229,17 @@ impl Ledger {
         Ok(Outcome::Client)
     }
 
-    /// ReadyForQuery: true when it is the client's.
-    pub fn ready(&mut self) -> Result<bool, Violation> {
+    /// ReadyForQuery: what it ends.
+    pub fn ready(&mut self) -> Result<Owed, Violation> {
         match self.pop() {
-            Some(Owed::Sync | Owed::Query | Owed::FunctionCall) => Ok(true),
-            Some(Owed::OwnQuery | Owed::OwnSync) => Ok(false),
+            Some(
+                ends @ (Owed::Sync
+                | Owed::Query
+                | Owed::FunctionCall
+                | Owed::OwnQuery
+                | Owed::OwnLook
+                | Owed::OwnSync),
+            ) => Ok(ends),
             _ => Err(Violation::Tag),
         }
     }
@@ -249,6 +260,7 @@ impl Ledger {
         let mut failure = Failure::default();
         match self.owed.front() {
             Some(Owed::OwnQuery) => failure.own = true,
+            Some(Owed::OwnLook) => failure.look = true,
             // ReadyForQuery follows; also when the commit at the Sync itself failed. Nothing owed: the server says
             // goodbye.
             Some(Owed::Query | Owed::FunctionCall | Owed::Sync | Owed::OwnSync) | None => {}

@@ -59,6 +59,12 @@ pub enum Verdict {
     Ready(TransactionStatus),
     /// ReadyForQuery for a message of our own.
     OwnReady(TransactionStatus),
+    /// A row that we asked for.
+    Found,
+    /// What we asked for is all here, or failed.
+    Looked,
+    /// What we asked for is refused.
+    LookFailed,
     /// CommandComplete for the client.
     Complete,
     /// A Parse of the client succeeded.
@@ -154,6 +160,30 @@ impl Backend {
         self.ledger.owe(Owed::OwnQuery);
     }
 
+    /// A query of our own whose rows we want.
+    pub fn look(&mut self, text: &[u8], out: &mut Vec<u8>) {
+        frontend::put_query(out, text);
+        self.unnamed = None;
+        self.ledger.owe(Owed::OwnLook);
+    }
+
+    /// Appends what makes `statements` exist on this backend, as a request of its own, so that a simple query may follow.
+    /// Inside an open pipeline it becomes a part of that.
+    pub fn ensure_before_query<'t>(
+        &mut self,
+        statements: impl Iterator<Item = (StatementId, &'t [u8])>,
+        out: &mut Vec<u8>,
+    ) {
+        let synced = !self.ledger.unsynced();
+        for (statement, text) in statements {
+            self.ensure_prepared(statement, text, out);
+        }
+        if synced && self.ledger.unsynced() {
+            frontend::put_sync(out);
+            self.ledger.owe(Owed::OwnSync);
+        }
+    }
+
     /// A simple query of the client is being sent. It destroys the unnamed statement.
     pub fn query(&mut self) {
         self.unnamed = None;
@@ -177,7 +207,7 @@ impl Backend {
             // Rows first: they are nearly all there is.
             b'D' | b'd' => return Ok(self.ledger.content()),
             // What the server remarks about a message of our own is nobody's business.
-            b'N' if self.ledger.content() == Verdict::Skip => Verdict::Skip,
+            b'N' if self.ledger.content() != Verdict::Forward => Verdict::Skip,
             b'N' | b'A' => Verdict::Notice,
             b'S' => {
                 let (name, value) = read_parameter_status(body)?;
@@ -187,8 +217,9 @@ impl Backend {
             b'Z' => {
                 self.status = TransactionStatus::read(body)?;
                 match self.ledger.ready()? {
-                    true => Verdict::Ready(self.status),
-                    false => Verdict::OwnReady(self.status),
+                    Owed::OwnQuery | Owed::OwnSync => Verdict::OwnReady(self.status),
+                    Owed::OwnLook => Verdict::Looked,
+                    _ => Verdict::Ready(self.status),
                 }
             }
             b'E' => self.fail()?,
@@ -225,6 +256,9 @@ impl Backend {
         }
         if failure.unnamed {
             self.unnamed = None;
+        }
+        if failure.look {
+            return Ok(Verdict::LookFailed);
         }
         Ok(match (failure.own, failure.duplicate) {
             (true, _) => Verdict::OwnFailed,

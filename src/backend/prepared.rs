@@ -4,6 +4,8 @@ use std::num::NonZeroU64;
 
 use rustc_hash::FxHashMap;
 
+use crate::wire::frontend::own_statement_name;
+
 /// Names one statement within the process: same number, same text and parameter types.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct StatementId(pub NonZeroU64);
@@ -11,9 +13,7 @@ pub struct StatementId(pub NonZeroU64);
 impl StatementId {
     /// The name under which backends know the statement.
     pub fn name(self) -> Vec<u8> {
-        let mut name = NAME_PREFIX.to_vec();
-        name.extend_from_slice(self.0.to_string().as_bytes());
-        name
+        own_statement_name(self.0)
     }
 }
 
@@ -82,10 +82,6 @@ impl Prepared {
         self.statements.is_empty()
     }
 }
-
-/// What our statements' names begin with on a backend; no client's name can be taken for one, since names known to a
-/// session are always translated and unknown ones exist nowhere.
-const NAME_PREFIX: &[u8] = b"pgweir_";
 
 #[cfg(test)]
 mod tests {

@@ -33,6 +33,9 @@ fn verdicts(backend: &mut Backend, bytes: &[u8]) -> String {
             Verdict::OwnFailed => "e",
             Verdict::Ready(_) => "Z",
             Verdict::OwnReady(_) => "z",
+            Verdict::Found => "F",
+            Verdict::Looked => "l",
+            Verdict::LookFailed => "x",
             Verdict::Complete => "C",
             Verdict::Parsed => "1",
             Verdict::CopyIn => "G",
@@ -66,6 +69,35 @@ fn server(tags: &str) -> Vec<u8> {
         }
     }
     out
+}
+
+#[test]
+fn what_we_look_for_is_kept_from_the_client() {
+    let mut backend = backend();
+    let mut out = Vec::new();
+    backend.look(b"SELECT 1", &mut out);
+    backend.query();
+    assert_eq!(verdicts(&mut backend, &server("TDDCZ")), "sFFsl");
+    assert_eq!(verdicts(&mut backend, &server("TDCZ")), "ffCZ");
+    backend.look(b"SELECT 1", &mut out);
+    assert_eq!(verdicts(&mut backend, &server("EZ")), "xl");
+    assert!(backend.quiet());
+}
+
+#[test]
+fn statements_a_query_needs_are_prepared_in_a_request_of_their_own() {
+    let mut backend = backend();
+    let mut out = Vec::new();
+    for first in [true, false] {
+        out.clear();
+        backend.ensure_before_query([(id(1), &b"select 1\0\0\0"[..])].into_iter(), &mut out);
+        assert_eq!(out.is_empty(), !first);
+        backend.query();
+        assert_eq!(
+            verdicts(&mut backend, &server(if first { "1ZCZ" } else { "CZ" })),
+            if first { "szCZ" } else { "CZ" }
+        );
+    }
 }
 
 #[test]

@@ -104,6 +104,17 @@ pub enum ToShard {
         settings: Vec<(Vec<u8>, SettingText)>,
         parameters: Vec<(Vec<u8>, Vec<u8>)>,
     },
+    /// A server has accepted this statement of this database and user.
+    Accepted {
+        database: Box<str>,
+        user: Box<str>,
+        /// The query, its zero and the parameter types.
+        text: Box<[u8]>,
+        /// Bytes of the query.
+        query: usize,
+    },
+    /// Functions of this database may have changed.
+    Defined { database: Box<str> },
     /// Stop accepting; let transactions finish.
     Drain,
     /// End now.
@@ -127,8 +138,6 @@ pub struct Lent {
     pub address: LentAddress,
     /// When it is too old to be used again.
     pub expires: Option<std::time::Instant>,
-    /// Whether functions we do not know may have left something on it.
-    pub touched: bool,
 }
 
 /// A setting's value, by the way it is said.

@@ -8,8 +8,10 @@
 //! * [`order`]: what it answers to a frame;
 //! * [`names`]: what its prepared statements are called;
 //! * [`statements`]: what it has prepared, shared with everybody who prepared the same;
+//! * [`functions`]: what is known of the functions it calls;
 //! * [`pins`]: why it keeps its backend.
 
+pub mod functions;
 mod names;
 mod order;
 pub mod pins;
@@ -20,14 +22,17 @@ pub mod statements;
 use std::rc::Rc;
 
 use crate::limits::SESSION_STATEMENTS_MAX;
-use crate::sql::{self, Analysis, Dialect, Effects};
+use smallvec::SmallVec;
+
+use crate::sql::{self, Analysis, Calls, Dialect, Effects, Mention, Verb};
 use crate::wire::backend::{Report, TransactionStatus};
-use crate::wire::frontend::{Bind, Parse, Target, read_execute, read_query};
+use crate::wire::frontend::{Bind, Parse, Target, put_query, read_execute, read_query};
 use crate::wire::{Sqlstate, Violation};
 
+pub use self::names::Forgotten;
 use self::names::{Names, deallocated};
 use self::order::want_of;
-pub use self::order::{Bound, Order, Plan, Want};
+pub use self::order::{Bound, Order, Plan, Renamed, Want};
 pub use self::pins::Pins;
 pub use self::settings::{Changes, Settings, SharedSettings};
 pub use self::statements::{Statement, StatementCache, StatementCount};
@@ -59,10 +64,10 @@ pub struct Session {
     rolled_back: bool,
     /// How many transactions ended since the last ReadyForQuery.
     ends: usize,
-    /// Whether something that was sent and not answered yet forgets all prepared statements.
-    forgetting: bool,
-    /// Whether functions we do not know were called on the backend since it was last taken.
-    called_unknown: bool,
+    /// The functions we do not know that were called on the backend since it was last taken.
+    called: SmallVec<[Rc<Calls>; 1]>,
+    /// Whether something that was sent may make or change functions.
+    defines: bool,
 }
 
 impl Session {
@@ -84,8 +89,8 @@ impl Session {
             failed: false,
             rolled_back: false,
             ends: 0,
-            called_unknown: false,
-            forgetting: false,
+            called: SmallVec::new(),
+            defines: false,
         }
     }
 
@@ -115,7 +120,7 @@ impl Session {
 
     /// True exactly when what the server says it completed must be looked at.
     pub fn watches_tags(&self) -> bool {
-        !self.changes.is_empty() || self.discard_all
+        !self.changes.is_empty() || self.discard_all || self.names.forgetting()
     }
 
     /// Decides about one frame of the client. `whole` is false when the frame is too long to be kept and `body` only its
@@ -144,7 +149,7 @@ impl Session {
                 self.names.set_unnamed(None);
                 plan(Order::ParseAsIs(None), Want::Write)
             }
-            b'B' => self.bind(Bind::read(body)?, body),
+            b'B' => self.bind(Bind::read(body)?, body, cache),
             b'D' => match Target::read(body)? {
                 Target::Statement(name) if self.console_statement(name).is_some() => {
                     let statement = self.console_statement(name).ok_or(Violation::Format)?;
@@ -154,16 +159,15 @@ impl Session {
                     let statement = self.console_portal.clone().ok_or(Violation::Format)?;
                     plan(Order::ConsoleDescribe { statement, portal: true }, Want::Nothing)
                 }
-                Target::Statement(b"") => match self.names.get(b"") {
+                Target::Statement(name) => match self.names.get(name).cloned() {
                     Some(statement) => {
                         let want = want_of(statement.analysis.intent);
-                        plan(Order::DescribeUnnamed(statement.clone()), want)
-                    }
-                    None => plan(Order::DescribeAsIs, Want::Any),
-                },
-                Target::Statement(name) => match self.names.get(name) {
-                    Some(statement) => {
-                        plan(Order::Describe(statement.clone()), want_of(statement.analysis.intent))
+                        let order = match self.renamed(&statement, &self.mentions(&statement), cache) {
+                            Some(renamed) => Order::DescribeRenamed(renamed),
+                            None if name.is_empty() => Order::DescribeUnnamed(statement),
+                            None => Order::Describe(statement),
+                        };
+                        plan(order, want)
                     }
                     None => plan(Order::DescribeAsIs, Want::Any),
                 },
@@ -175,6 +179,7 @@ impl Session {
                     Some(statement) if portal.is_empty() => {
                         plan(Order::ConsoleExecute(statement.clone()), Want::Nothing)
                     }
+                    _ if self.names.run(portal) => plan(Order::ExecuteForgets, Want::Any),
                     _ => plan(Order::Execute, Want::Any),
                 }
             }
@@ -183,13 +188,20 @@ impl Session {
                     self.names.set_unnamed(None);
                     plan(Order::CloseAsIs, Want::Any)
                 }
-                Target::Statement(name) if self.names.close(name) => plan(Order::CloseStatement, Want::Nothing),
+                Target::Statement(name) if self.names.close(name) => {
+                    plan(Order::CloseStatement, Want::Nothing)
+                }
                 _ => plan(Order::CloseAsIs, Want::Any),
             },
             b'S' if body.is_empty() => plan(Order::Sync, Want::Nothing),
             b'H' if body.is_empty() => plan(Order::Flush, Want::Nothing),
             b'S' | b'H' => Err(Violation::Format),
-            b'F' => plan(Order::FunctionCall, Want::Write),
+            b'F' => {
+                if !function_oid(body).is_some_and(|oid| LARGE_OBJECTS.contains(&oid)) {
+                    self.pins |= Pins::FUNCTION;
+                }
+                plan(Order::FunctionCall, Want::Write)
+            }
             b'd' | b'c' | b'f' => plan(Order::Copy, Want::Nothing),
             b'X' => plan(Order::Terminate, Want::Nothing),
             _ => Err(Violation::Tag),
@@ -217,6 +229,7 @@ impl Session {
         self.changes.confirm(true);
         self.discard_all = false;
         self.own_writes = false;
+        self.names.decided();
         if self.status == TransactionStatus::Idle {
             self.changes.forget();
         }
@@ -227,48 +240,65 @@ impl Session {
         std::mem::take(&mut self.own_writes)
     }
 
-    /// Whether the answer is still to come that decides if all prepared statements are forgotten.
+    /// Whether the answer is still to come that decides if names of prepared statements are given up.
     pub fn forgetting(&self) -> bool {
-        self.forgetting
+        self.names.forgetting()
     }
 
-    /// Whether functions we do not know were called since the last call of this.
-    pub fn take_called_unknown(&mut self) -> bool {
-        std::mem::take(&mut self.called_unknown)
+    /// What was called on the backend since the last [`take_called`](Self::take_called), of functions we do not know.
+    pub fn called(&self) -> &[Rc<Calls>] {
+        &self.called
     }
 
-    /// The oldest Parse not answered yet was answered.
-    pub fn parsed(&mut self) {
-        self.names.parsed();
+    /// What was called is settled, one way or the other.
+    pub fn take_called(&mut self) -> bool {
+        let any = !self.called.is_empty();
+        self.called.clear();
+        any
+    }
+
+    /// Whether something that was sent since the last call of this may have made or changed functions.
+    pub fn take_defines(&mut self) -> bool {
+        std::mem::take(&mut self.defines)
+    }
+
+    /// What the client calls the statement with this number.
+    pub fn name_of(&self, id: u64) -> Option<&[u8]> {
+        self.names.name_of(id)
+    }
+
+    /// The oldest Parse not answered yet was answered. The statement it made, if no server had accepted that before.
+    pub fn parsed(&mut self) -> Option<Rc<Statement>> {
+        self.names.parsed()
     }
 
     /// The server completed something, with this tag. Worth calling while [`watches_tags`](Self::watches_tags).
-    pub fn completed(&mut self, tag: &[u8]) {
+    pub fn completed(&mut self, tag: &[u8]) -> Forgotten {
         self.rolled_back = tag == b"ROLLBACK";
         self.ends += usize::from(matches!(tag, b"COMMIT" | b"ROLLBACK" | b"PREPARE TRANSACTION"));
+        self.names.completed(tag)
     }
 
     /// The client is being told of an error.
     pub fn error(&mut self) {
         self.failed = true;
+        self.names.decided();
     }
 
     /// The server is ready. `backend` is what is set on the backend that says so; both follow what the text did.
-    /// True when everything the session had on its backend was discarded.
-    pub fn ready(&mut self, status: TransactionStatus, backend: &mut SharedSettings) -> bool {
+    pub fn ready(&mut self, status: TransactionStatus, backend: &mut SharedSettings) {
         self.status = status;
         let failed = std::mem::take(&mut self.failed);
         let rolled_back = std::mem::take(&mut self.rolled_back);
         let ends = std::mem::take(&mut self.ends);
-        self.forgetting = false;
-        let discarded = std::mem::take(&mut self.discard_all) && !failed;
-        if discarded {
+        self.names.decided();
+        if std::mem::take(&mut self.discard_all) && !failed {
             self.pins = Pins::NONE;
-            self.names.clear();
+            self.called.clear();
             self.names.set_unnamed(None);
         }
         if self.changes.is_empty() {
-            return discarded;
+            return;
         }
         if status == TransactionStatus::Idle {
             let settings = Rc::make_mut(&mut self.settings);
@@ -283,7 +313,6 @@ impl Session {
         } else {
             self.changes.confirm(failed);
         }
-        discarded
     }
 
     /// The backend is gone, and the open transaction with it.
@@ -294,12 +323,9 @@ impl Session {
         self.discard_all = false;
         self.failed = false;
         self.rolled_back = false;
+        self.called.clear();
         self.names.nothing_happened();
-    }
-
-    /// All prepared statements were deallocated.
-    pub fn forget_statements(&mut self) {
-        self.names.clear();
+        self.names.decided();
     }
 
     fn query(&mut self, text: &[u8]) -> Result<Plan, Violation> {
@@ -313,9 +339,81 @@ impl Session {
             Some(report) => Plan { order: Order::Refuse(Box::new(report)), want: Want::Nothing },
             None => {
                 self.note(text, &analysis);
-                Plan { order: Order::Query, want: want_of(analysis.intent) }
+                if analysis.effects.contains(Effects::UNKNOWN_CALL) {
+                    let calls = sql::calls(text, self.dialect);
+                    if !self.called.iter().any(|known| **known == calls) {
+                        self.called.push(Rc::new(calls));
+                    }
+                }
+                let order = match analysis.effects.intersects(NAMING) {
+                    true => self.naming_query(text),
+                    false => Order::Query,
+                };
+                Plan { order, want: want_of(analysis.intent) }
             }
         })
+    }
+
+    /// A simple query that mentions prepared statements.
+    fn naming_query(&mut self, text: &[u8]) -> Order {
+        let mentions = sql::mentions(text, self.dialect);
+        let renamed = self.rename(text, &mentions);
+        self.names.mentioned(&mentions);
+        match renamed {
+            None => Order::Query,
+            Some((text, needs)) => {
+                let mut frame = Vec::new();
+                put_query(&mut frame, &text);
+                Order::QueryRenamed { frame: frame.into(), needs }
+            }
+        }
+    }
+
+    /// What a prepared statement mentions.
+    fn mentions<'s>(&self, statement: &'s Statement) -> Vec<Mention<'s>> {
+        match statement.analysis.effects.intersects(NAMING) {
+            true => sql::mentions(statement.query(), self.dialect),
+            false => Vec::new(),
+        }
+    }
+
+    /// The statement, if it mentions others of the protocol, in the words of backends.
+    fn renamed(
+        &self,
+        statement: &Statement,
+        mentions: &[Mention<'_>],
+        cache: &mut StatementCache,
+    ) -> Option<Renamed> {
+        let (mut text, needs) = self.rename(statement.query(), mentions)?;
+        let query = text.len();
+        text.extend_from_slice(&statement.text()[statement.query().len()..]);
+        let parse = Parse { name: b"", query: &text[..query], text: &text };
+        Some(Renamed { statement: cache.intern(&parse, self.dialect), needs })
+    }
+
+    /// A text in which mentioned statements of the protocol have the names that backends know them by; and these
+    /// statements. Nothing when it mentions none, or the server will not look at it because the transaction has failed.
+    fn rename(&self, text: &[u8], mentions: &[Mention<'_>]) -> Option<(Vec<u8>, Vec<Rc<Statement>>)> {
+        if self.status == TransactionStatus::Failed {
+            return None;
+        }
+        let mut renamed = Vec::new();
+        let mut needs: Vec<Rc<Statement>> = Vec::new();
+        let mut copied = 0;
+        for mention in mentions.iter().filter(|mention| mention.verb != Verb::DeallocateAll) {
+            let Some(statement) = self.names.get(mention.name.as_bytes()) else { continue };
+            renamed.extend_from_slice(&text[copied..mention.place.start]);
+            renamed.extend_from_slice(&statement.backend_name());
+            copied = mention.place.end;
+            if !needs.iter().any(|known| Rc::ptr_eq(known, statement)) {
+                needs.push(statement.clone());
+            }
+        }
+        if needs.is_empty() {
+            return None;
+        }
+        renamed.extend_from_slice(&text[copied..]);
+        Some((renamed, needs))
     }
 
     fn parse(&mut self, parse: Parse<'_>, cache: &mut StatementCache) -> Result<Plan, Violation> {
@@ -331,6 +429,10 @@ impl Session {
             self.names.parse(b"", None);
             let want = want_of(statement.analysis.intent);
             return Ok(Plan { order: Order::ParseAsIs(Some(statement)), want });
+        }
+        if self.names.taken_by_sql(parse.name) {
+            self.names.parse(parse.name, None);
+            return Ok(Plan { order: Order::ParseTaken, want: Want::Any });
         }
         if let Some(taken) = self.names.get(parse.name) {
             let order = Order::ParseDuplicate(taken.clone());
@@ -363,7 +465,7 @@ impl Session {
         Ok(Plan { order: Order::Parse(statement), want })
     }
 
-    fn bind(&mut self, bind: Bind<'_>, body: &[u8]) -> Result<Plan, Violation> {
+    fn bind(&mut self, bind: Bind<'_>, body: &[u8], cache: &mut StatementCache) -> Result<Plan, Violation> {
         let known = self.names.get(bind.statement).cloned();
         let names = body.len() - bind.rest.len();
         let portal = bind.portal.len();
@@ -382,10 +484,19 @@ impl Session {
             return Ok(Plan { order: Order::ConsoleBind, want: Want::Nothing });
         }
         self.note(statement.query(), &analysis);
+        if analysis.effects.contains(Effects::UNKNOWN_CALL)
+            && !self.called.iter().any(|calls| Rc::ptr_eq(calls, statement.calls()))
+        {
+            self.called.push(statement.calls().clone());
+        }
+        let mentions = self.mentions(&statement);
+        self.names.bound(bind.portal, &mentions);
         let want = want_of(analysis.intent);
-        let statement = match bind.statement {
-            b"" => Bound::Unnamed(statement),
-            _ => Bound::Named(statement),
+        let renamed = self.renamed(&statement, &mentions, cache);
+        let statement = match renamed {
+            Some(renamed) => Bound::Renamed(renamed),
+            None if bind.statement.is_empty() => Bound::Unnamed(statement),
+            None => Bound::Named(statement),
         };
         Ok(Plan { order: Order::Bind { statement, portal, names }, want })
     }
@@ -396,8 +507,7 @@ impl Session {
         if effects.is_empty() {
             return;
         }
-        self.called_unknown |= effects.contains(Effects::UNKNOWN_CALL);
-        self.forgetting |= effects.intersects(Effects::DEALLOCATE_ALL.union(Effects::DISCARD_ALL));
+        self.defines |= effects.contains(Effects::DDL);
         self.own_writes |= effects.contains(Effects::SEQUENCE_STATE) && self.pins.is_empty();
         self.pins |= Pins::of(effects);
         self.discard_all |= effects.contains(Effects::DISCARD_ALL);
@@ -458,6 +568,19 @@ fn is_serializable(settings: &Settings) -> bool {
     })
 }
 
+/// The function that a FunctionCall calls, by its number in the catalog.
+fn function_oid(body: &[u8]) -> Option<u32> {
+    body.first_chunk().map(|oid| u32::from_be_bytes(*oid))
+}
+
+/// What names prepared statements in SQL.
+const NAMING: Effects = Effects::PREPARE
+    .union(Effects::EXECUTE)
+    .union(Effects::DEALLOCATE)
+    .union(Effects::DEALLOCATE_ALL)
+    .union(Effects::DISCARD_ALL);
+/// The functions on large objects that libpq calls by number; what they open ends with the transaction. From `pg_proc.dat`.
+const LARGE_OBJECTS: [u32; 13] = [715, 952, 953, 954, 955, 956, 957, 958, 964, 1004, 3170, 3171, 3172];
 /// Steps one transaction may take before it is not worth following them.
 const CHANGES_MAX: usize = 10_000;
 

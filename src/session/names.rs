@@ -3,7 +3,9 @@
 use std::collections::VecDeque;
 use std::rc::Rc;
 
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
+
+use crate::sql::{Mention, Verb};
 
 use super::Statement;
 
@@ -14,6 +16,29 @@ pub(super) struct Names {
     unnamed: Option<Rc<Statement>>,
     /// In the order sent, which is the order they are answered in.
     pending: VecDeque<Pending>,
+    /// Names of statements that SQL has prepared, or was to: they are the server's to know.
+    by_sql: FxHashSet<Box<[u8]>>,
+    /// What the unanswered texts give up, in order.
+    forgetting: VecDeque<Forget>,
+    /// The portal whose execution gives names up, and what it gives up.
+    portal: Option<(Box<[u8]>, Vec<Forget>)>,
+}
+
+/// What a statement gives up.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Forget {
+    One(Box<[u8]>),
+    All,
+}
+
+/// What became of statements.
+#[derive(Clone, Debug)]
+pub enum Forgotten {
+    Nothing,
+    /// This one is not on the backend any more.
+    One(Rc<Statement>),
+    /// None is.
+    All,
 }
 
 /// A change that was not answered yet.
@@ -68,9 +93,79 @@ impl Names {
         self.statements.remove(name)
     }
 
-    /// All names are given up, but for the unnamed statement.
-    pub fn clear(&mut self) {
-        self.statements.clear();
+    /// Whether SQL may have taken this name.
+    pub fn taken_by_sql(&self, name: &[u8]) -> bool {
+        self.by_sql.contains(name)
+    }
+
+    /// A text is being sent that mentions these.
+    pub fn mentioned(&mut self, mentions: &[Mention<'_>]) {
+        for mention in mentions {
+            let name = mention.name.as_bytes();
+            if mention.verb == Verb::Prepare && !self.statements.contains_key(name) {
+                self.by_sql.insert(name.into());
+            }
+        }
+        self.forgetting.extend(forgets(mentions));
+    }
+
+    /// A portal is being made of a statement that mentions these.
+    pub fn bound(&mut self, portal: &[u8], mentions: &[Mention<'_>]) {
+        for mention in mentions.iter().filter(|mention| mention.verb == Verb::Prepare) {
+            self.by_sql.insert(mention.name.as_bytes().into());
+        }
+        let forgets: Vec<_> = forgets(mentions).collect();
+        if !forgets.is_empty() {
+            self.portal = Some((portal.into(), forgets));
+        } else if self.portal.as_ref().is_some_and(|(known, _)| **known == *portal) {
+            self.portal = None;
+        }
+    }
+
+    /// A portal is being run. True when that gives names up.
+    pub fn run(&mut self, portal: &[u8]) -> bool {
+        match &self.portal {
+            Some((known, forgets)) if **known == *portal => {
+                self.forgetting.extend(forgets.iter().cloned());
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// Whether the answer is still to come that decides whether names are given up.
+    pub fn forgetting(&self) -> bool {
+        !self.forgetting.is_empty()
+    }
+
+    /// The server completed something with this tag.
+    pub fn completed(&mut self, tag: &[u8]) -> Forgotten {
+        let all = matches!(tag, b"DEALLOCATE ALL" | b"DISCARD ALL");
+        if !all && tag != b"DEALLOCATE" {
+            return Forgotten::Nothing;
+        }
+        match (all, self.forgetting.pop_front()) {
+            (false, Some(Forget::One(name))) => {
+                self.by_sql.remove(&name);
+                self.statements.remove(&name).map_or(Forgotten::Nothing, Forgotten::One)
+            }
+            (false, _) => Forgotten::Nothing,
+            (true, _) => {
+                self.statements.clear();
+                self.by_sql.clear();
+                Forgotten::All
+            }
+        }
+    }
+
+    /// What was to be given up and was not yet stays.
+    pub fn decided(&mut self) {
+        self.forgetting.clear();
+    }
+
+    /// What the client calls the statement with this number.
+    pub fn name_of(&self, id: u64) -> Option<&[u8]> {
+        self.statements.iter().find(|(_, statement)| statement.id().get() == id).map(|(name, _)| &**name)
     }
 
     /// The oldest changes that were not answered yet, so many together, did not happen.
@@ -102,10 +197,12 @@ impl Names {
         self.pending.pop_front();
     }
 
-    /// The oldest Parse that was not answered yet was answered.
-    pub fn parsed(&mut self) {
-        if let Some(Pending::Parse(_, Some(statement))) = self.pending.pop_front() {
-            statement.accepted();
+    /// The oldest Parse that was not answered yet was answered. The statement it made, if no server had accepted that
+    /// before.
+    pub fn parsed(&mut self) -> Option<Rc<Statement>> {
+        match self.pending.pop_front() {
+            Some(Pending::Parse(_, Some(statement))) => statement.accepted().then_some(statement),
+            _ => None,
         }
     }
 
@@ -116,6 +213,14 @@ impl Names {
             _ => b"",
         }
     }
+}
+
+fn forgets<'m>(mentions: &'m [Mention<'_>]) -> impl Iterator<Item = Forget> + use<'m> {
+    mentions.iter().filter_map(|mention| match mention.verb {
+        Verb::Deallocate => Some(Forget::One(mention.name.as_bytes().into())),
+        Verb::DeallocateAll => Some(Forget::All),
+        Verb::Prepare | Verb::Execute => None,
+    })
 }
 
 /// The name in a single `DEALLOCATE [PREPARE] name`, as the server folds it. `None` when the text is anything else, or

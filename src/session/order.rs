@@ -26,12 +26,19 @@ pub enum Want {
 pub enum Order {
     /// A simple query.
     Query,
+    /// A simple query that names statements of the protocol: sent as this frame, which calls them what backends do.
+    QueryRenamed {
+        frame: Box<[u8]>,
+        needs: Vec<Rc<Statement>>,
+    },
     /// A Parse that the server sees as it came: unnamed statements, and texts too long to be kept.
     ParseAsIs(Option<Rc<Statement>>),
     /// A Parse of a named statement, under our own name.
     Parse(Rc<Statement>),
     /// A Parse of a name that is taken, by this statement.
     ParseDuplicate(Rc<Statement>),
+    /// A Parse of a name that SQL has taken on this session's own backend: the server decides.
+    ParseTaken,
     /// A Bind; the names take so many bytes of the body.
     Bind {
         statement: Bound,
@@ -40,11 +47,15 @@ pub enum Order {
     },
     /// A Describe of a named statement.
     Describe(Rc<Statement>),
+    /// A Describe of a statement that names others.
+    DescribeRenamed(Renamed),
     /// A Describe of the unnamed statement.
     DescribeUnnamed(Rc<Statement>),
     /// A Describe of a portal, or of something unknown.
     DescribeAsIs,
     Execute,
+    /// An Execute that gives up names: what comes behind it depends on how it ends.
+    ExecuteForgets,
     /// A Close of a named statement: forgotten here; backends keep theirs for others.
     CloseStatement,
     /// A Close of a portal, or of the unnamed statement.
@@ -92,8 +103,19 @@ impl Order {
 pub enum Bound {
     Named(Rc<Statement>),
     Unnamed(Rc<Statement>),
+    /// A statement that names others.
+    Renamed(Renamed),
     /// A name this session does not know: the server says so.
     Unknown,
+}
+
+/// A statement in SQL that names statements of the protocol, EXECUTE or its kin.
+#[derive(Debug)]
+pub struct Renamed {
+    /// The same, calling them what backends do.
+    pub statement: Rc<Statement>,
+    /// What it names.
+    pub needs: Vec<Rc<Statement>>,
 }
 
 /// A frame's order with what it takes to carry it out.

@@ -31,8 +31,10 @@ impl Pins {
     pub const SETTING: Pins = Pins(1 << 8);
     /// A statement too long to be looked into.
     pub const LONG_STATEMENT: Pins = Pins(1 << 9);
+    /// A function was called that is not built in, and may leave anything.
+    pub const FUNCTION: Pins = Pins(1 << 10);
 
-    const NAMES: [(Pins, &'static str); 10] = [
+    const NAMES: [(Pins, &'static str); 11] = [
         (Pins::TEMPORARY, "temporary"),
         (Pins::CURSOR, "cursor"),
         (Pins::ADVISORY_LOCK, "advisory_lock"),
@@ -43,6 +45,7 @@ impl Pins {
         (Pins::OPAQUE, "opaque"),
         (Pins::SETTING, "setting"),
         (Pins::LONG_STATEMENT, "long_statement"),
+        (Pins::FUNCTION, "function"),
     ];
 
     /// What a statement with these effects leaves behind.

@@ -1,15 +1,15 @@
 //! Statements that clients prepared, kept once per shard, database and user, and shared by everybody who prepared the same.
 
 use std::borrow::Borrow;
-use std::cell::Cell;
+use std::cell::{Cell, OnceCell};
 use std::hash::{Hash, Hasher};
 use std::num::NonZeroU64;
 use std::rc::Rc;
 
 use rustc_hash::FxHashSet;
 
-use crate::sql::{self, Analysis, Dialect};
-use crate::wire::frontend::Parse;
+use crate::sql::{self, Analysis, Calls, Dialect};
+use crate::wire::frontend::{Parse, own_statement_name};
 
 /// One text with its parameter types, classified.
 #[derive(Debug)]
@@ -24,6 +24,8 @@ pub struct Statement {
     query: usize,
     /// Whether a server has accepted it once.
     accepted: Cell<bool>,
+    dialect: Dialect,
+    calls: OnceCell<Rc<Calls>>,
 }
 
 impl Statement {
@@ -32,19 +34,34 @@ impl Statement {
         self.id.get()
     }
 
+    /// What backends call it.
+    pub fn backend_name(&self) -> Vec<u8> {
+        own_statement_name(self.id())
+    }
+
     /// Gives it another number: what backends have prepared under the old one does not fit any more.
     pub fn renew(&self) {
         self.id.set(self.count.next());
     }
 
-    /// A server accepted it.
-    pub fn accepted(&self) {
-        self.accepted.set(true);
+    /// A server accepted it. True for the first time.
+    pub fn accepted(&self) -> bool {
+        !self.accepted.replace(true)
+    }
+
+    /// The functions it calls that we do not know.
+    pub fn calls(&self) -> &Rc<Calls> {
+        self.calls.get_or_init(|| Rc::new(sql::calls(self.query(), self.dialect)))
     }
 
     /// Whether a server has accepted it once, for this database and user.
     pub fn is_accepted(&self) -> bool {
         self.accepted.get()
+    }
+
+    /// Whether it was read in the usual dialect, and so is shared.
+    pub fn is_usual(&self) -> bool {
+        self.dialect == Dialect::default()
     }
 
     /// The query with its zero and the parameter types, as a Parse carries them behind the name.
@@ -109,6 +126,8 @@ impl StatementCache {
             text: parse.text.into(),
             query: parse.query.len(),
             accepted: Cell::new(false),
+            dialect,
+            calls: OnceCell::new(),
         });
         if usual {
             if self.statements.len() >= self.sweep_at.max(SWEEP_MIN) {

@@ -39,6 +39,10 @@ impl Client {
         self.send(&out)
     }
 
+    fn execute(&mut self) -> Plan {
+        self.send(b"E\0\0\0\x09\0\0\0\0\0")
+    }
+
     fn ready(&mut self, status: TransactionStatus) {
         let mut backend = SharedSettings::default();
         self.session.ready(status, &mut backend);
@@ -61,6 +65,75 @@ fn texts_want_what_they_need() {
         assert_eq!(client.query(text).want, want, "{text}");
         client.ready(TransactionStatus::Idle);
     }
+}
+
+#[test]
+fn statements_of_the_protocol_are_called_in_sql_what_backends_call_them() {
+    let mut client = client();
+    let Order::Parse(statement) = client.parse("a b", "select $1").order else { panic!() };
+    client.session.parsed();
+    let own = String::from_utf8(statement.backend_name()).unwrap();
+    for (text, renamed) in [
+        ("EXECUTE \"a b\"(1)", format!("EXECUTE {own}(1)")),
+        ("EXPLAIN EXECUTE \"a b\"(1); SELECT 1", format!("EXPLAIN EXECUTE {own}(1); SELECT 1")),
+        ("PREPARE \"a b\" AS SELECT 1", format!("PREPARE {own} AS SELECT 1")),
+    ] {
+        let Order::QueryRenamed { frame, needs } = client.query(text).order else { panic!("{text}") };
+        assert_eq!(frame[5..frame.len() - 1], *renamed.as_bytes(), "{text}");
+        assert!(Rc::ptr_eq(&needs[0], &statement));
+        client.ready(TransactionStatus::Idle);
+        client.parse("s", text);
+        client.session.parsed();
+        let Order::Bind { statement: Bound::Renamed(bound), .. } = client.bind("s").order else { panic!() };
+        assert_eq!(bound.statement.query(), renamed.as_bytes());
+        let mut close = Vec::new();
+        frontend::put_close_statement(&mut close, b"s");
+        client.send(&close);
+        client.session.closed();
+    }
+    // In a transaction that has failed the server looks at nothing.
+    client.ready(TransactionStatus::Failed);
+    assert!(matches!(client.query("EXECUTE \"a b\"(1)").order, Order::Query));
+}
+
+#[test]
+fn names_are_given_up_when_the_server_says_so() {
+    let mut client = client();
+    for (text, tag, gone) in [
+        ("DEALLOCATE a", &b"DEALLOCATE"[..], true),
+        ("DEALLOCATE ALL", b"DEALLOCATE ALL", true),
+        ("DEALLOCATE a", b"", false),
+    ] {
+        client.parse("a", "select 1");
+        client.session.parsed();
+        client.parse("", text);
+        client.session.parsed();
+        client.bind("");
+        assert!(matches!(client.execute().order, Order::ExecuteForgets));
+        assert!(client.session.forgetting());
+        match tag {
+            b"" => client.session.error(),
+            tag => drop(client.session.completed(tag)),
+        }
+        assert!(!client.session.forgetting());
+        client.ready(TransactionStatus::Idle);
+        let known = matches!(client.bind("a").order, Order::Bind { statement: Bound::Named(_), .. });
+        assert_eq!(known, !gone, "{text} {tag:?}");
+    }
+}
+
+#[test]
+fn a_name_that_sql_has_taken_is_the_servers_to_judge() {
+    let mut client = client();
+    client.query("PREPARE p AS SELECT 1");
+    client.session.completed(b"PREPARE");
+    client.ready(TransactionStatus::Idle);
+    assert!(matches!(client.parse("p", "select 2").order, Order::ParseTaken));
+    client.session.did_not_happen(1);
+    client.query("DISCARD ALL");
+    client.session.completed(b"DISCARD ALL");
+    client.ready(TransactionStatus::Idle);
+    assert!(matches!(client.parse("p", "select 2").order, Order::Parse(_)));
 }
 
 #[test]

@@ -70,7 +70,6 @@ async fn tidy(shard: &Rc<Shard>, link: &mut Link) -> Result<(), &'static str> {
         link.backend.forget_statements();
         link.settings = SharedSettings::default();
         link.last_writer = 0;
-        link.touched_by = None;
         link.reset_owed = false;
     }
     match failed || link.backend.status() != TransactionStatus::Idle {

@@ -27,7 +27,9 @@ impl Relay {
 
     /// Answers the frame that waited for the server to answer all before it.
     pub(super) async fn answer_deferred(&mut self) {
-        if let Some((order, frame)) = self.deferred.take() {
+        if let Some((order, frame)) = self.deferred.take()
+            && !self.ignored()
+        {
             self.answer(order, &frame).await;
             self.asked = None;
             if self.releasable() {
@@ -50,7 +52,7 @@ impl Relay {
             // A statement that a server has accepted before.
             Order::Parse(_) => {
                 self.client.send_copy(PARSE_COMPLETE);
-                self.session.parsed();
+                self.parsed();
             }
             Order::Deallocate => {
                 self.client.send_with(|out| put_command_complete(out, b"DEALLOCATE"));

@@ -1,14 +1,15 @@
 //! From the backend to the client: frames are walked over, not read; what belongs to the client leaves from the buffers it
 //! arrived in, what answers our own messages is cut out.
 
-use crate::backend::{Saying, Verdict};
+use crate::backend::{Saying, StatementId, Verdict};
 use crate::limits::FRAME_HOLD_MAX;
 use crate::ring::Chunk;
-use crate::session::{Bound, Order};
+use crate::session::{Bound, Forgotten, Order};
 use crate::wire::backend::{
     ErrorFields, TransactionStatus, put_error_as, read_command_complete, read_parameter_status,
 };
 use crate::wire::frame::HEAD_SIZE;
+use crate::wire::frontend::find_own_statement;
 use crate::wire::{Head, Sqlstate, Violation};
 
 use super::login;
@@ -107,10 +108,11 @@ impl Relay {
                     run = end;
                     continue;
                 }
-                let reworded = matches!(verdict, Verdict::Duplicate { .. });
+                // These may be reworded, behind what came before.
+                let reworded = matches!(verdict, Verdict::Duplicate { .. } | Verdict::Failed { .. });
                 if reworded {
                     self.flush(&chunk, run, at);
-                    run = end;
+                    run = at;
                 }
                 match self.judge(verdict, head.tag, &bytes[at + HEAD_SIZE..end]) {
                     Fate::Forward => at = end,
@@ -135,7 +137,7 @@ impl Relay {
                     self.hand_back();
                     return Ok(());
                 }
-            } else if streamed(head.tag) {
+            } else if streamed(head.tag) && link.backend.ledger.content() != Verdict::Found {
                 let verdict = link.backend.handle(head.tag, &[])?;
                 let forward = verdict != Verdict::Skip;
                 link.incoming.passing = size - rest.len();
@@ -174,7 +176,7 @@ impl Relay {
         }
         let head = Head::read(held)?.ok_or(Violation::Length)?;
         let size = head.frame();
-        if streamed(head.tag) {
+        if streamed(head.tag) && link.backend.ledger.content() != Verdict::Found {
             let verdict = link.backend.handle(head.tag, &[])?;
             let forward = verdict != Verdict::Skip;
             link.incoming.forward = forward;
@@ -219,13 +221,25 @@ impl Relay {
             }
             Verdict::Notice => Fate::Forward,
             Verdict::Skip | Verdict::OwnReady(_) => Fate::Skip,
+            Verdict::Found => {
+                self.found(body);
+                Fate::Skip
+            }
+            Verdict::Looked => {
+                self.looked();
+                Fate::Skip
+            }
+            Verdict::LookFailed => {
+                self.look_failed();
+                Fate::Skip
+            }
             Verdict::Complete => {
                 self.copy_ended();
                 self.completed(body);
                 Fate::Forward
             }
             Verdict::Parsed => {
-                self.session.parsed();
+                self.parsed();
                 Fate::Forward
             }
             Verdict::CopyIn => {
@@ -238,11 +252,13 @@ impl Relay {
             Verdict::Failed { parses, closes } => {
                 self.copy_ended();
                 self.session.did_not_happen(parses + closes);
+                let error = ErrorFields::new(body);
+                let fate = self.put_renamed(error);
                 self.session.error();
-                if ErrorFields::new(body).fatal() {
+                if error.fatal() {
                     self.last_words();
                 }
-                Fate::Forward
+                fate
             }
             Verdict::Duplicate { parses, closes } => {
                 let name = String::from_utf8_lossy(self.session.parsing()).into_owned();
@@ -267,12 +283,13 @@ impl Relay {
             Verdict::Ready(status) => {
                 if let Some(link) = &mut self.link {
                     link.copy_in = false;
-                    if self.session.ready(status, &mut link.settings) {
-                        link.backend.forget_statements();
-                    }
+                    self.session.ready(status, &mut link.settings);
                     if link.settings == *self.session.settings() {
                         link.settings = self.session.settings().clone();
                     }
+                }
+                if self.session.take_defines() {
+                    self.defined();
                 }
                 self.kept.clear();
                 self.tries = 0;
@@ -291,15 +308,29 @@ impl Relay {
     /// CommandComplete: its tag tells what became of the transaction and of the prepared statements.
     fn completed(&mut self, body: &[u8]) {
         let Ok(tag) = read_command_complete(body) else { return };
-        if self.session.watches_tags() {
-            self.session.completed(tag);
+        // Also a text too long to be looked into may give up all statements.
+        if !self.session.watches_tags() && tag != b"DEALLOCATE ALL" {
+            return;
         }
-        if tag == b"DEALLOCATE ALL" {
-            self.session.forget_statements();
-            if let Some(link) = &mut self.link {
-                link.backend.forget_statements();
-            }
+        let forgotten = self.session.completed(tag);
+        let Some(link) = &mut self.link else { return };
+        match forgotten {
+            Forgotten::Nothing => {}
+            Forgotten::One(statement) => link.backend.prepared.remove(StatementId(statement.id())),
+            Forgotten::All => link.backend.forget_statements(),
         }
+    }
+
+    /// Tells the client an error in which statements have the names that the client gave them. Whether the error is to be
+    /// forwarded as it is, because there are none.
+    fn put_renamed(&mut self, error: ErrorFields<'_>) -> Fate {
+        let message = error.field(b'M').unwrap_or_default();
+        let Some((place, number)) = find_own_statement(message) else { return Fate::Forward };
+        let Some(name) = self.session.name_of(number.get()) else { return Fate::Forward };
+        let message = [&message[..place.start], name, &message[place.end..]].concat();
+        let severity = error.field(b'S').unwrap_or(b"ERROR");
+        self.client.send_with(|out| put_error_as(out, error, severity, &message));
+        Fate::Skip
     }
 
     /// ParameterStatus: told to the client when its own view changes.
@@ -332,7 +363,7 @@ impl Relay {
             self.told = true;
             self.client.send_copy(saying.reply());
             match saying {
-                Saying::Parsed => self.session.parsed(),
+                Saying::Parsed => self.parsed(),
                 Saying::Closed => self.session.closed(),
             }
         }

@@ -100,7 +100,7 @@ impl Shard {
         self.node_counters(link.key.node, |node| node.backends.sub(1));
         let (shard, slot) = (self.clone(), slot.clone());
         self.ring.spawn(async move {
-            let Link { backend, socket, settings, incarnation, address, expires, key, touched_by, .. } = link;
+            let Link { backend, socket, settings, incarnation, address, expires, key, .. } = link;
             let lent = socket.detach().await.map(|fd| {
                 Box::new(Lent {
                     fd,
@@ -119,7 +119,6 @@ impl Shard {
                         Address::Unix(path) => LentAddress::Unix(path),
                     },
                     expires,
-                    touched: touched_by.is_some(),
                 })
             });
             let sent = lent.is_some_and(|lent| {
@@ -163,7 +162,6 @@ impl Shard {
             },
             expires: lent.expires,
             last_writer: 0,
-            touched_by: lent.touched.then_some(0),
             cancels: Rc::default(),
             reset_owed: false,
             copy_in: false,

@@ -35,9 +35,6 @@ pub(super) struct Link {
     pub expires: Option<Instant>,
     /// The session whose writes came last: its sequences answer to currval.
     pub last_writer: u64,
-    /// The session that called functions we do not know here, which may have set anything: nobody else gets the backend
-    /// as they left it.
-    pub touched_by: Option<u64>,
     /// Cancel requests under way that mean whoever has it now.
     pub cancels: Rc<Cell<u32>>,
     /// Whether another session must not get it before a reset.
@@ -189,7 +186,6 @@ impl Shard {
                         address,
                         expires,
                         last_writer: 0,
-                        touched_by: None,
                         cancels: Rc::default(),
                         reset_owed: false,
                         copy_in: false,

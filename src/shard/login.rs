@@ -10,12 +10,11 @@ use crate::auth::scram::{ExpectClientFirst, Nonce};
 use crate::auth::{Check, ClientError, Exchange, Method, Secret, exchange, hba, md5, password, scram};
 use crate::backend::Parameters;
 use crate::config::{AuthMethod, PoolMode};
-use crate::door::{Policy, SettingText, ToControl, ToShard, Work, Worked};
-use crate::limits::LOGINS_KEPT_MAX;
+use crate::door::{Policy, Work, Worked};
 use crate::ring::{End, Socket};
 use crate::route::Access;
 use crate::session::startup::Request;
-use crate::session::{Session, Settings, SharedSettings};
+use crate::session::{Session, SharedSettings};
 use crate::sql::{self, Dialect};
 use crate::wire::backend::{
     Report, TransactionStatus, put_authentication, put_key_data, put_negotiate_version, put_parameter_status,
@@ -25,9 +24,9 @@ use crate::wire::startup::Packet;
 use crate::wire::{Frame, Head, Sqlstate, Violation};
 
 use super::pools;
-use super::relay::{Relay, UNTOUCH};
+use super::relay::Relay;
 use super::seats::Seat;
-use super::{Shard, cleanup, lending};
+use super::{Shard, cleanup};
 
 /// The name of the database that is the admin console.
 pub(super) const CONSOLE: &str = "pgweir";
@@ -463,10 +462,6 @@ impl Guest {
     /// Sets on a backend what the client asked for; what the server does not accept is told in its own words.
     async fn apply(&self, link: &mut super::link::Link, settings: &SharedSettings) -> Result<(), Refusal> {
         let mut sql = Vec::new();
-        if link.touched_by.take().is_some() {
-            link.socket.send_with(|out| link.backend.own_query(UNTOUCH, out));
-            link.settings = SharedSettings::default();
-        }
         if !settings.put_switch(&link.settings, &mut sql) && link.backend.ledger.is_empty() {
             return Ok(());
         }
@@ -512,55 +507,6 @@ impl Shard {
         self.ring.deadline(Instant::now() + LINGER, drain).await;
     }
 
-    /// Keeps what a login like this was told, here and on the other shards: the next one needs no backend.
-    fn greet_like_this(&self, key: super::LoginKey, parameters: &Parameters) {
-        for (index, door) in self.shared.shards.iter().enumerate() {
-            if index != self.id.index() {
-                let _ = door.send(ToShard::Greeting {
-                    database: (*key.0).into(),
-                    user: (*key.1).into(),
-                    settings: key
-                        .2
-                        .iter()
-                        .map(|(name, value)| (name.to_vec(), lending::text(value)))
-                        .collect(),
-                    parameters: parameters
-                        .iter()
-                        .map(|(name, value)| (name.to_vec(), value.to_vec()))
-                        .collect(),
-                });
-            }
-        }
-        self.keep_login(key, parameters.clone());
-    }
-
-    /// Another shard has greeted somebody.
-    pub(super) fn greeted(
-        &self,
-        database: &str,
-        user: &str,
-        settings: Vec<(Vec<u8>, SettingText)>,
-        parameters: &[(Vec<u8>, Vec<u8>)],
-    ) {
-        let mut like = Settings::default();
-        for (name, value) in settings {
-            like.set(&name, lending::value_of(value));
-        }
-        let mut told = Parameters::default();
-        for (name, value) in parameters {
-            told.set(name, value);
-        }
-        self.keep_login((database.into(), user.into(), Rc::new(like)), told);
-    }
-
-    fn keep_login(&self, key: super::LoginKey, parameters: Parameters) {
-        let mut logins = self.logins.borrow_mut();
-        if logins.len() >= LOGINS_KEPT_MAX {
-            logins.clear();
-        }
-        logins.insert(key, parameters);
-    }
-
     /// The verifier of a plain password: derived once, off the shard.
     async fn plain_verifier(&self, user: &str, password: &str) -> Option<scram::Verifier> {
         if let Some((known, verifier)) = self.verifiers.borrow().get(user)
@@ -573,22 +519,6 @@ impl Shard {
         let kept = (password.to_owned(), verifier.clone());
         self.verifiers.borrow_mut().insert(user.to_owned(), kept);
         Some(verifier)
-    }
-
-    /// Keeps the keys a client proved to have, and tells the other shards.
-    fn learn(&self, user: &str, keys: SaltedKeys) {
-        let user: Arc<str> = user.into();
-        let known = self
-            .learned
-            .borrow()
-            .get(&user)
-            .is_some_and(|known| known.salt == keys.salt && known.iterations == keys.iterations);
-        if known {
-            return;
-        }
-        let keys = Arc::new(keys);
-        self.learned.borrow_mut().insert(user.clone(), keys.clone());
-        let _ = self.shared.control.send(ToControl::Learned { shard: self.id, user, keys });
     }
 }
 

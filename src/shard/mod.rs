@@ -15,18 +15,21 @@
 //! * [`console`]: what pgweir answers itself; [`cancel`]: cancel requests;
 //! * [`pools`], [`link`], [`cleanup`], [`lending`]: finding, opening and cleaning backends, and lending them to other
 //!   shards;
-//! * [`seats`]: sessions as others see them; [`tickets`]: questions to other threads.
+//! * [`functions`]: what functions that a session called have left on its backend;
+//! * [`sharing`]: what shards tell each other; [`seats`]: sessions as others see them; [`tickets`]: questions to other threads.
 
 mod cancel;
 mod cleanup;
 mod console;
 mod downstream;
+mod functions;
 mod lending;
 mod link;
 mod login;
 mod pools;
 mod relay;
 mod seats;
+mod sharing;
 mod tickets;
 mod upstream;
 
@@ -54,6 +57,7 @@ use crate::topology::{NodeId, Topology};
 use crate::wire::Sqlstate;
 use crate::wire::backend::Report;
 
+use self::functions::SharedFunctions;
 use self::pools::Slot;
 use self::seats::{Seat, Seats};
 use self::tickets::{Reply, Tickets};
@@ -141,6 +145,7 @@ struct Shard {
     pools: RefCell<FxHashMap<PoolKey, Rc<Slot>>>,
     /// By database and user: what a server accepts for one, it may refuse for another.
     statements: RefCell<FxHashMap<StatementsKey, SharedStatements>>,
+    functions: RefCell<FxHashMap<Arc<str>, SharedFunctions>>,
     statement_count: Rc<StatementCount>,
     seats: Seats,
     tickets: Rc<Tickets>,
@@ -188,6 +193,7 @@ impl Shard {
             topology: RefCell::new(topology.clone()),
             pools: RefCell::default(),
             statements: RefCell::default(),
+            functions: RefCell::default(),
             statement_count: Rc::new(StatementCount::new(id.0)),
             seats: Seats::default(),
             tickets: Rc::default(),
@@ -351,6 +357,10 @@ async fn inbox(shard: Rc<Shard>) {
                 ToShard::Greeting { database, user, settings, parameters } => {
                     shard.greeted(&database, &user, settings, &parameters);
                 }
+                ToShard::Accepted { database, user, text, query } => {
+                    shard.accepted_elsewhere(&database, &user, &text, query);
+                }
+                ToShard::Defined { database } => shard.defined_elsewhere(&database),
                 ToShard::Wanted { pool, by, held } => shard.wanted(&pool, by, held),
                 ToShard::Lent { pool, lent } => shard.borrowed(&pool, *lent),
                 ToShard::Drain => shard.drain(),

@@ -21,11 +21,12 @@ use crate::backend::Parameters;
 use crate::config::{Causal, PoolMode};
 use crate::ring::{Chunk, Socket};
 use crate::route::Access;
-use crate::session::{Order, Session, SharedSettings, Want};
+use crate::session::{Order, Session, Want};
 use crate::topology::{Moment, NodeId};
 use crate::wire::Sqlstate;
 use crate::wire::backend::{Report, TransactionStatus, put_ready};
 
+use super::functions::{Look, SharedFunctions};
 use super::link::Link;
 use super::pools::Request;
 use super::seats::{Seat, Target};
@@ -40,6 +41,11 @@ pub(super) struct Relay {
     database: Arc<str>,
     user: Arc<str>,
     pub(super) statements: SharedStatements,
+    /// What is known of the functions of its database.
+    pub(super) functions: SharedFunctions,
+    /// What is being asked about them, and how often that was.
+    pub(super) look: Option<Look>,
+    pub(super) looks: u32,
     /// What the client was told of its session's parameters.
     pub(super) reported: Parameters,
     mode: PoolMode,
@@ -51,6 +57,8 @@ pub(super) struct Relay {
     pub(super) batch_want: Want,
     /// What the collected frames wait for.
     pub(super) need: Option<Need>,
+    /// A frame that comes behind the collected ones and is not collected with them.
+    pub(super) next: Option<(Order, Chunk, Want)>,
     /// A frame that pgweir answers, once the server has answered all before it.
     pub(super) deferred: Option<(Order, Chunk)>,
     /// True exactly when frames are dropped up to the next Sync, because we refused one.
@@ -137,8 +145,12 @@ impl Relay {
         }
         seat.admitted.set(true);
         let statements = shard.statements(&database, &user);
+        let functions = shard.functions(&database);
         Relay {
             statements,
+            functions,
+            look: None,
+            looks: 0,
             shard,
             client,
             seat,
@@ -153,6 +165,7 @@ impl Relay {
             batch_bytes: 0,
             batch_want: Want::Nothing,
             need: None,
+            next: None,
             deferred: None,
             skipping: false,
             overdue: None,
@@ -190,6 +203,13 @@ impl Relay {
                     continue;
                 }
                 None => {}
+            }
+            if let Some((order, frame, want)) = self.next.take() {
+                match self.skipping {
+                    true => self.outgoing.drop = true,
+                    false => self.direct(order, frame, want),
+                }
+                continue;
             }
             if self.again && self.link.as_ref().is_none_or(|link| link.backend.quiet()) {
                 self.again = false;
@@ -327,12 +347,6 @@ impl Relay {
             return;
         }
         let settings = self.session.settings();
-        if link.touched_by.is_some_and(|session| session != self.seat.id) {
-            link.socket.send_with(|out| link.backend.own_query(UNTOUCH, out));
-            link.touched_by = None;
-            link.last_writer = 0;
-            link.settings = SharedSettings::default();
-        }
         if Rc::ptr_eq(&link.settings, settings) {
             return;
         }
@@ -399,26 +413,36 @@ impl Relay {
 
     /// Whether nothing keeps the backend here any longer.
     pub(super) fn releasable(&mut self) -> bool {
-        let pinned = !self.session.pins().is_empty();
-        if pinned != self.counted_pinned {
-            self.counted_pinned = pinned;
-            match pinned {
-                true => {
-                    tracing::debug!(reason = %self.session.pins(), "session pinned to its backend");
-                    self.shard.counters().pinned.add(1);
-                }
-                false => self.shard.counters().pinned.sub(1),
-            }
-        }
+        self.count_pins();
         let Some(link) = &self.link else { return false };
         let keep = !link.backend.quiet()
             || link.copy_in
-            || pinned
+            || !self.session.pins().is_empty()
             || (self.mode == PoolMode::Session && !self.shard.draining.get())
             || self.deferred.is_some()
             || self.outgoing.passing > 0
             || !self.batch.is_empty();
-        !keep
+        if keep {
+            return false;
+        }
+        let free = self.mode == PoolMode::Session || self.calls_left_nothing();
+        self.count_pins();
+        free
+    }
+
+    fn count_pins(&mut self) {
+        let pinned = !self.session.pins().is_empty();
+        if pinned == self.counted_pinned {
+            return;
+        }
+        self.counted_pinned = pinned;
+        match pinned {
+            true => {
+                tracing::debug!(reason = %self.session.pins(), "session pinned to its backend");
+                self.shard.counters().pinned.add(1);
+            }
+            false => self.shard.counters().pinned.sub(1),
+        }
     }
 
     /// Gives the backend back.
@@ -426,13 +450,10 @@ impl Relay {
         *self.seat.target.borrow_mut() = None;
         if let Some(mut link) = self.link.take() {
             self.last_link = link.id;
-            if self.session.take_called_unknown() {
-                match self.on_replica {
-                    // A standby does not let us take back all of it in one transaction.
-                    true => link.reset_owed = true,
-                    false => link.touched_by = Some(self.seat.id),
-                }
-            }
+            // What was called and could not be judged any more.
+            link.reset_owed |= self.session.take_called() && self.mode != PoolMode::Session;
+            self.look = None;
+            self.looks = 0;
             if std::mem::take(&mut self.lease_wrote) {
                 link.last_writer = self.seat.id;
             }
@@ -460,6 +481,8 @@ impl Relay {
         link.backend.spoil("the connection broke");
         self.shard.checkin(*link);
         self.lease_wrote = false;
+        self.look = None;
+        self.looks = 0;
         // A read of which the client has heard nothing is run again elsewhere.
         let unheard = !self.told && !torn && !self.kept.is_empty() && !unsynced;
         if unheard
@@ -556,6 +579,18 @@ impl Relay {
         reason
     }
 
+    /// A statement of this session was accepted by a server.
+    pub(super) fn parsed(&mut self) {
+        if let Some(statement) = self.session.parsed() {
+            self.shard.accepted(&self.database, &self.user, &statement);
+        }
+    }
+
+    /// What was sent may have changed functions, and was answered.
+    pub(super) fn defined(&self) {
+        self.shard.defined(&self.database);
+    }
+
     /// The user this session belongs to.
     pub(super) fn user(&self) -> &str {
         &self.user
@@ -569,9 +604,5 @@ impl Relay {
     }
 }
 
-/// What takes back anything a function may have left in a session, but for prepared statements, which are ours to know.
-/// One query, in a transaction of its own: if any of it fails, the transaction stays failed and nothing behind it runs.
-pub(super) const UNTOUCH: &[u8] = b"BEGIN;RESET SESSION AUTHORIZATION;RESET ALL;CLOSE ALL;UNLISTEN *;\
-    SELECT pg_catalog.pg_advisory_unlock_all();DISCARD TEMP;DISCARD SEQUENCES;COMMIT";
 /// How often one batch is sent again.
 pub(super) const TRIES_MAX: u32 = 3;

@@ -3,11 +3,11 @@
 
 use std::rc::Rc;
 
-use crate::backend::{Owed, StatementId};
+use crate::backend::{Backend, Owed, StatementId};
 use crate::limits::{BATCH_BYTES_MAX, BATCH_FRAMES_MAX, FRAME_HOLD_MAX};
 use crate::ring::Chunk;
 use crate::session::statements::Statement;
-use crate::session::{Bound, Order, Want};
+use crate::session::{Bound, Order, Renamed, Want};
 use crate::wire::backend::{Report, TransactionStatus};
 use crate::wire::frame::HEAD_SIZE;
 use crate::wire::{Head, Sqlstate, Violation, frontend};
@@ -41,6 +41,7 @@ impl Relay {
 
     fn ready_for_more(&self) -> bool {
         self.need.is_none()
+            && self.next.is_none()
             && self.deferred.is_none()
             && !self.leaving
             && self.end.is_none()
@@ -58,8 +59,12 @@ impl Relay {
     fn must_wait(&self) -> bool {
         self.link.as_ref().is_some_and(|link| {
             let ledger = &link.backend.ledger;
+            // Names that are being given up: what comes behind depends on it even in the same pipeline.
+            if self.session.forgetting() && !ledger.is_empty() {
+                return true;
+            }
             let sent = !ledger.is_empty() && !ledger.unsynced() && !link.copy_in;
-            sent && (self.on_replica || ledger.undecided() || self.session.forgetting())
+            sent && (self.on_replica || ledger.undecided())
         })
     }
 
@@ -145,9 +150,7 @@ impl Relay {
             return self.skip(tag);
         }
         // Behind an error the server reads over everything up to the Sync, and so do we.
-        if self.link.as_ref().is_some_and(|link| link.backend.ledger.ignoring())
-            && !matches!(tag, b'S' | b'X')
-        {
+        if self.ignored() && !matches!(tag, b'S' | b'X') {
             self.outgoing.drop = true;
             return Ok(());
         }
@@ -181,26 +184,54 @@ impl Relay {
         if let Some(report) = self.overdue.take() {
             return self.refuse_overdue(tag, report);
         }
+        self.direct(order, frame, plan.want);
+        Ok(())
+    }
+
+    /// Whether the server reads over everything up to the next Sync.
+    pub(super) fn ignored(&self) -> bool {
+        self.link.as_ref().is_some_and(|link| link.backend.ledger.ignoring())
+    }
+
+    /// Sends a frame on, keeps it until those before it are answered, or collects it.
+    pub(super) fn direct(&mut self, order: Order, frame: Chunk, want: Want) {
+        if self.ignored() && !matches!(order, Order::Sync) {
+            // It was taken for granted when it was held back.
+            if matches!(
+                order,
+                Order::Parse(_)
+                    | Order::ParseAsIs(_)
+                    | Order::ParseDuplicate(_)
+                    | Order::ParseTaken
+                    | Order::CloseStatement
+            ) {
+                self.session.did_not_happen(1);
+            }
+            self.outgoing.drop = true;
+            return;
+        }
         if self.link.is_some() {
             if order.local() {
                 self.flush_link();
                 self.deferred = Some((order, frame));
-            } else if plan.want == Want::Write && self.leaves_replica() {
+            } else if want == Want::Write && self.leaves_replica() {
                 self.batch.push((order, frame));
                 self.batch_want = Want::Write;
             } else {
-                if plan.want == Want::Write {
+                if want == Want::Write {
                     self.will_write();
                 }
                 self.begin();
                 self.kept.clear();
                 self.carry_out(&order, frame);
+                if matches!(order, Order::ExecuteForgets) {
+                    self.flush_link();
+                }
                 self.say_ours(|_| {});
             }
-            return Ok(());
+            return;
         }
-        self.collect(order, frame, plan.want);
-        Ok(())
+        self.collect(order, frame, want);
     }
 
     /// A pipeline that began with reads turns out to write: ends what the replica has of it, so that it can go on at the
@@ -259,18 +290,30 @@ impl Relay {
 
     /// Collects a frame until what it needs is clear: at a Sync, a query, or when too much was collected.
     fn collect(&mut self, order: Order, frame: Chunk, want: Want) {
+        // What pgweir answers and what a server answers are done one after the other.
+        let local = self.batch.iter().any(|(order, _)| order.local());
+        if local && want > Want::Nothing || order.local() && self.batch_want > Want::Nothing {
+            self.next = Some((order, frame, want));
+            self.need = Some(match local {
+                true => Need::Here,
+                false => Need::Lease(self.batch_want),
+            });
+            return;
+        }
         self.batch_want = self.batch_want.max(want);
         self.batch_bytes += frame.len();
         let boundary = matches!(
             order,
             Order::Sync
                 | Order::Query
+                | Order::QueryRenamed { .. }
                 | Order::FunctionCall
                 | Order::Console(_)
                 | Order::Deallocate
                 | Order::Refuse(_)
         );
-        let flush = matches!(order, Order::Flush);
+        // What comes behind these is decided when they are answered.
+        let flush = matches!(order, Order::Flush | Order::ExecuteForgets);
         let long = self.outgoing.passing > 0;
         self.batch.push((order, frame));
         let full = self.batch.len() >= BATCH_FRAMES_MAX || self.batch_bytes >= BATCH_BYTES_MAX;
@@ -295,31 +338,17 @@ impl Relay {
         }
         self.batch_bytes = 0;
         self.kept_want = std::mem::take(&mut self.batch_want);
-        let local = self.batch.iter().find_map(|(order, _)| match order {
-            Order::Refuse(report) => Some((**report).clone()),
-            order if order.local() => Some(
-                Report::error(
-                    Sqlstate::FEATURE_NOT_SUPPORTED,
-                    "statements that pgweir answers cannot be mixed with others in one pipeline",
-                )
-                .hint("Send SHOW pool_… by itself."),
-            ),
-            _ => None,
-        });
-        if let Some(report) = local {
-            self.refuse_batch(&report);
-            if self.releasable() {
-                self.hand_back();
-            }
-            return;
-        }
         let mut batch = std::mem::take(&mut self.batch);
         for (order, frame) in &batch {
             self.carry_out(order, frame.clone());
         }
+        if matches!(batch.last(), Some((Order::ExecuteForgets, _))) {
+            self.flush_link();
+        }
         // Until the first word of the answer the frames are kept: what was refused as a whole can be sent once more.
         let whole = self.outgoing.passing == 0
-            && self.link.as_ref().is_some_and(|link| !link.backend.ledger.unsynced());
+            && self.link.as_ref().is_some_and(|link| !link.backend.ledger.unsynced())
+            && !batch.iter().any(|(order, _)| names_others(order));
         std::mem::swap(&mut self.kept, &mut batch);
         self.told = !whole;
         if !whole {
@@ -346,6 +375,18 @@ impl Relay {
                 backend.parse_unnamed(statement.as_ref().map_or(0, |statement| statement.id().get()));
                 socket.send(frame);
             }
+            Order::QueryRenamed { frame, needs } => {
+                socket.send_with(|out| {
+                    let needs = needs.iter().map(|statement| (id(statement), statement.text()));
+                    backend.ensure_before_query(needs, out);
+                    out.extend_from_slice(frame);
+                });
+                backend.query();
+            }
+            Order::ParseTaken => {
+                socket.send(frame);
+                backend.ledger.owe(Owed::ParseDuplicate);
+            }
             Order::Parse(statement) => {
                 socket.send_with(|out| backend.parse(id(statement), statement.text(), out));
             }
@@ -356,8 +397,11 @@ impl Relay {
                 backend.ledger.owe(Owed::ParseDuplicate);
             }),
             Order::Bind { statement, portal, names } => {
+                if let Bound::Renamed(Renamed { needs, .. }) = statement {
+                    socket.send_with(|out| ensure_all(backend, needs, out));
+                }
                 match statement {
-                    Bound::Named(statement) => {
+                    Bound::Named(statement) | Bound::Renamed(Renamed { statement, .. }) => {
                         let body = &frame[HEAD_SIZE..];
                         let rest = HEAD_SIZE + *names;
                         // Of a long frame only the beginning is here.
@@ -384,6 +428,12 @@ impl Relay {
                 frontend::put_describe_statement(out, &id(statement).name());
                 backend.ledger.owe(Owed::Describe);
             }),
+            Order::DescribeRenamed(Renamed { statement, needs }) => socket.send_with(|out| {
+                ensure_all(backend, needs, out);
+                backend.ensure_prepared(id(statement), statement.text(), out);
+                frontend::put_describe_statement(out, &id(statement).name());
+                backend.ledger.owe(Owed::Describe);
+            }),
             Order::DescribeUnnamed(statement) => {
                 socket.send_with(|out| backend.ensure_unnamed(statement.id().get(), statement.text(), out));
                 socket.send(frame);
@@ -393,7 +443,7 @@ impl Relay {
                 socket.send(frame);
                 backend.ledger.owe(Owed::Describe);
             }
-            Order::Execute => {
+            Order::Execute | Order::ExecuteForgets => {
                 socket.send(frame);
                 backend.ledger.owe(Owed::Execute);
             }
@@ -443,7 +493,21 @@ impl Relay {
 
 /// Whether an order runs something, rather than preparing or describing it.
 fn runs(order: &Order) -> bool {
-    matches!(order, Order::Bind { .. } | Order::Execute | Order::Query | Order::FunctionCall)
+    matches!(
+        order,
+        Order::Bind { .. } | Order::Execute | Order::Query | Order::QueryRenamed { .. } | Order::FunctionCall
+    )
+}
+
+/// Whether an order calls other statements by the names they have on one backend.
+fn names_others(order: &Order) -> bool {
+    matches!(order, Order::QueryRenamed { .. } | Order::Bind { statement: Bound::Renamed(_), .. })
+}
+
+fn ensure_all(backend: &mut Backend, needs: &[Rc<Statement>], out: &mut Vec<u8>) {
+    for statement in needs {
+        backend.ensure_prepared(id(statement), statement.text(), out);
+    }
 }
 
 fn id(statement: &Rc<Statement>) -> StatementId {

@@ -101,7 +101,7 @@ impl<'a> Name<'a> {
 
     /// A name of one token, folded unless it is quoted. One with Unicode escapes stays as it is, which no
     /// other name equals.
-    fn of(bytes: &'a [u8], kind: Kind) -> Self {
+    pub(super) fn of(bytes: &'a [u8], kind: Kind) -> Self {
         match kind {
             Kind::QuotedName => Name(unquoted(bytes)),
             Kind::UnicodeName => Name(Cow::Borrowed(bytes)),

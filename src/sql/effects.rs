@@ -63,7 +63,7 @@ impl Effects {
     /// Advances a sequence by name, which `currval()` and `lastval()` may ask about later: `nextval()`,
     /// `setval()`.
     pub const SEQUENCE_ADVANCE: Effects = Effects(1 << 27);
-    /// A read but for the call of a function that we do not know: what that sets stays unseen.
+    /// Calls a function that we do not know, or has what looks like a call: [`calls`](super::calls()) says which.
     pub const UNKNOWN_CALL: Effects = Effects(1 << 28);
 
     /// Whether all of `other` is in this set.

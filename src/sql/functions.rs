@@ -38,6 +38,8 @@ use super::effects::Effects;
 pub(super) enum Function {
     /// May run on a replica, and answers there as on the primary.
     Harmless,
+    /// Runs on the primary and leaves nothing in the session.
+    Primary,
     /// Runs on the primary and leaves this behind.
     Leaves(Effects),
     /// Not ours to judge, so it runs on the primary.
@@ -76,8 +78,9 @@ impl Table {
             .into_iter()
             .flat_map(str::split_ascii_whitespace)
             .map(|name| (name, Function::Harmless));
+        let primary = PRIMARY.split_ascii_whitespace().map(|name| (name, Function::Primary));
         let leaving = LEAVING.iter().map(|(name, effects)| (*name, Function::Leaves(*effects)));
-        let names: Vec<_> = harmless.chain(leaving).collect();
+        let names: Vec<_> = harmless.chain(primary).chain(leaving).collect();
         let mut slots = Box::new([FREE; SLOTS]);
         for (index, (name, _)) in names.iter().enumerate() {
             let mut slot = hash(name.as_bytes());
@@ -115,7 +118,7 @@ fn hash(name: &[u8]) -> usize {
 static TABLE: LazyLock<Table> = LazyLock::new(Table::new);
 
 /// Names of PostgreSQL's own functions are shorter.
-const NAME_MAX: usize = 63;
+pub(super) const NAME_MAX: usize = 63;
 const SLOTS: usize = 2048;
 const FREE: u16 = u16::MAX;
 
@@ -216,6 +219,22 @@ const VOLATILE: &str = "\
 /// Types that are called like functions to convert a text, without a function of that name.
 const TYPES: &str = "\
     inet json jsonb regnamespace regproc regrole regtype tsquery tsvector uuid";
+
+/// Built in, and leaving nothing in the session, but only right on the primary: those that applications and their
+/// drivers call. What is not listed is asked of the server where it matters, so the list need not be complete.
+const PRIMARY: &str = "\
+    current_setting inet_client_addr inet_client_port inet_server_addr inet_server_port lo_close lo_creat lo_create \
+    lo_export lo_from_bytea lo_get lo_import lo_lseek lo_lseek64 lo_open lo_put lo_tell lo_tell64 lo_truncate \
+    lo_truncate64 lo_unlink loread lowrite pg_advisory_xact_lock pg_advisory_xact_lock_shared pg_backend_pid \
+    pg_blocking_pids pg_cancel_backend pg_conf_load_time pg_current_snapshot pg_current_wal_flush_lsn \
+    pg_current_wal_insert_lsn pg_current_wal_lsn pg_current_xact_id pg_current_xact_id_if_assigned \
+    pg_database_size pg_export_snapshot pg_indexes_size pg_is_in_recovery pg_is_other_temp_schema \
+    pg_last_wal_receive_lsn pg_last_wal_replay_lsn pg_last_xact_replay_timestamp pg_lock_status \
+    pg_logical_emit_message pg_my_temp_schema pg_postmaster_start_time pg_relation_size pg_reload_conf \
+    pg_safe_snapshot_blocking_pids pg_stat_file pg_stat_get_activity pg_stat_reset pg_switch_wal \
+    pg_table_size pg_tablespace_size pg_terminate_backend pg_total_relation_size pg_try_advisory_xact_lock \
+    pg_try_advisory_xact_lock_shared pg_walfile_name system_user txid_current txid_current_if_assigned \
+    txid_current_snapshot version";
 
 /// What leaves something behind that a caller can carry, or must pin for.
 const LEAVING: &[(&str, Effects)] = &[
@@ -324,7 +343,7 @@ mod tests {
     #[test]
     fn session_locks_are_told_from_those_of_a_transaction() {
         assert_eq!(function(b"pg_try_advisory_lock_shared", false), Function::Leaves(Effects::ADVISORY));
-        assert_eq!(function(b"pg_try_advisory_xact_lock_shared", false), Function::Unknown);
+        assert_eq!(function(b"pg_try_advisory_xact_lock_shared", false), Function::Primary);
     }
 
     #[test]

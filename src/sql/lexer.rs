@@ -140,6 +140,11 @@ impl<'a> Lexer<'a> {
         &self.text[token.span.start()..token.span.end()]
     }
 
+    /// Where in the text a token stands, quotes and prefix included.
+    pub fn place(&self, token: Token) -> std::ops::Range<usize> {
+        token.span.start()..token.span.end()
+    }
+
     /// The bytes from the start of one token to the end of another that is not before it.
     pub fn between(&self, first: Token, last: Token) -> &'a [u8] {
         &self.text[first.span.start()..last.span.end()]

@@ -16,6 +16,9 @@
 //! | `scan` | what in a statement is an effect, or no read |
 //! | `statement` | where one statement ends and the next begins |
 //! | `changes` | what a text does to the session's settings |
+//! | `calls` | which functions it calls that we do not know |
+//! | `body` | what the source of such a function may leave behind |
+//! | `prepared` | which prepared statements it names, and where |
 //! | `encoding` | client encodings in which a byte below 0x80 is not always a character of its own |
 //!
 //! What cannot be seen lexically, and is therefore left to others: temporary tables (the caller pins a
@@ -23,6 +26,8 @@
 //! that share the name of a harmless built-in one. A standby refuses what writes among these with 25006, and
 //! the router learns from that.
 
+mod body;
+mod calls;
 mod changes;
 mod classify;
 mod effects;
@@ -30,14 +35,18 @@ mod encoding;
 mod functions;
 mod keyword;
 mod lexer;
+mod prepared;
 mod relations;
 mod scan;
 mod statement;
 
+pub use body::{Body, body};
+pub use calls::{Calls, calls};
 pub use changes::{Change, Name, changes};
 pub use classify::classify;
 pub use effects::Effects;
 pub use encoding::ascii_safe;
+pub use prepared::{Mention, Verb, mentions};
 
 /// How this session's SQL must be read. Both values can change with every `ParameterStatus`; the server reads
 /// the whole of one simple query by the values it had when the query arrived, and so do we.

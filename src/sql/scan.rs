@@ -168,7 +168,10 @@ impl<'a> Scan<'a> {
         if simple && (last.word.category == Category::Fixed || before.is_operand()) {
             return;
         }
-        if before.place == Place::Cast || before.keyword == Keyword::As {
+        // Behind INTO, [IF NOT] EXISTS and their like stands a table, perhaps with its columns.
+        let table =
+            matches!(before.keyword, Keyword::Into | Keyword::Table | Keyword::Exists | Keyword::References);
+        if before.place == Place::Cast || before.keyword == Keyword::As || table {
             return;
         }
         if simple && is_pair(before.keyword, last.word.keyword) {
@@ -190,8 +193,8 @@ impl<'a> Scan<'a> {
                 self.effects |= effects;
                 self.harmless = false;
             }
-            _ if !self.harmless => {}
             _ if built_in && name.eq_ignore_ascii_case(b"current_setting") && self.is_custom_setting() => {}
+            Function::Primary if built_in => self.harmless = false,
             _ if simple && before.place == Place::Comma && heads_table_expression(self.lexer) => {}
             _ => {
                 self.effects |= Effects::UNKNOWN_CALL;

@@ -1,5 +1,10 @@
 //! Messages that clients send (PostgreSQL manual 55.7), as views over a frame's body.
 
+use std::num::NonZeroU64;
+use std::ops::Range;
+
+use memchr::memmem;
+
 use super::{Reader, Violation, build, put_string};
 
 /// Parse: a statement to prepare.
@@ -132,6 +137,25 @@ pub fn put_password(out: &mut Vec<u8>, body: &[u8]) {
     build(out, b'p', |out| out.extend_from_slice(body));
 }
 
+/// The name of a statement that pgweir prepares on a backend. No client's name can be taken for one, since names known to
+/// a session are always translated and unknown ones exist nowhere.
+pub fn own_statement_name(number: NonZeroU64) -> Vec<u8> {
+    let mut name = OWN_STATEMENT.to_vec();
+    name.extend_from_slice(number.to_string().as_bytes());
+    name
+}
+
+/// Where a text first has the name of a statement of ours, and that statement's number.
+pub fn find_own_statement(text: &[u8]) -> Option<(Range<usize>, NonZeroU64)> {
+    let start = memmem::find(text, OWN_STATEMENT)?;
+    let digits = &text[start + OWN_STATEMENT.len()..];
+    let len = digits.iter().take_while(|byte| byte.is_ascii_digit()).count();
+    let number = std::str::from_utf8(&digits[..len]).ok()?.parse().ok()?;
+    Some((start..start + OWN_STATEMENT.len() + len, number))
+}
+
+const OWN_STATEMENT: &[u8] = b"pgweir_";
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -173,6 +197,17 @@ mod tests {
             prop_assert_eq!(bind.portal, portal.as_bytes());
             prop_assert_eq!(bind.statement, name.as_bytes());
             prop_assert_eq!(bind.rest, rest.as_slice());
+        }
+    }
+
+    #[test]
+    fn names_of_our_own_statements_are_found_in_what_servers_say() {
+        let name = own_statement_name(NonZeroU64::new(12).unwrap());
+        let text = [b"prepared statement \"", &name[..], b"\" already exists"].concat();
+        let (place, number) = find_own_statement(&text).unwrap();
+        assert_eq!((&text[place], number.get()), (&name[..], 12));
+        for text in [&b"pgweir"[..], b"pgweir_", b"pgweir_x", b"pgweir_0", b""] {
+            assert!(find_own_statement(text).is_none());
         }
     }
 }

@@ -73,6 +73,15 @@ impl Client {
     /// Sends a startup message.
     #[track_caller]
     pub fn startup(&mut self, version: (u16, u16), parameters: &[(&str, &str)]) {
+        self.try_startup(version, parameters)
+            .unwrap_or_else(|error| panic!("the other side takes nothing: {error}"));
+    }
+
+    /// As [`startup`](Self::startup), to a side that may have closed by now.
+    ///
+    /// # Errors
+    /// When it has.
+    pub fn try_startup(&mut self, version: (u16, u16), parameters: &[(&str, &str)]) -> io::Result<()> {
         let mut body = Vec::new();
         body.extend(version.0.to_be_bytes());
         body.extend(version.1.to_be_bytes());
@@ -81,7 +90,7 @@ impl Client {
             body.push(0);
         }
         body.push(0);
-        self.send_raw(&untagged(&body));
+        self.try_send_raw(&untagged(&body))
     }
 
     /// Asks for TLS, and returns the one byte that answers.

@@ -111,8 +111,10 @@ impl Login {
     #[track_caller]
     pub fn can_connect(&self) -> bool {
         let Ok(mut client) = Client::try_open(&self.address) else { return false };
-        client.startup(self.version, &self.startup_parameters());
         // A process that was killed may leave a listener behind for a moment, which breaks off what it had in its queue.
+        if client.try_startup(self.version, &self.startup_parameters()).is_err() {
+            return false;
+        }
         matches!(client.try_log_in(&self.user, &self.password), Ok(Ok(())))
     }
 

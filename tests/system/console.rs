@@ -301,3 +301,22 @@ const COLUMNS: [&str; 14] = [
     "replication_sync_state",
     "last_status_change",
 ];
+
+#[test]
+fn what_pgweir_answers_stands_in_its_place_in_a_pipeline() {
+    let proxy = proxy(shared()).start();
+    let mut client = proxy.login().connect();
+    client.parse("", "SELECT 'before'", &[]).bind("", "", &[]).execute("", 0);
+    client.parse("", "SHOW pool_nodes", &[]).bind("", "", &[]).describe_portal("").execute("", 0);
+    client.parse("", "SHOW pool_version", &[]).bind("", "", &[]).execute("", 0);
+    client.parse("", "SELECT 'behind'", &[]).bind("", "", &[]).execute("", 0).sync();
+    let answer = client.expect_tags("12DC12TDDDC12DC12DCZ");
+    assert_eq!(answer[2].row()[0].as_deref(), Some("before"));
+    assert_eq!(answer[17].row()[0].as_deref(), Some("behind"));
+    // One that begins with ours.
+    client.parse("", "SHOW pool_version", &[]).bind("", "", &[]).execute("", 0);
+    client.parse("", "SELECT 1/0", &[]).bind("", "", &[]).execute("", 0);
+    client.parse("", "SHOW pool_version", &[]).bind("", "", &[]).execute("", 0).sync();
+    client.expect_tags("12DC1EZ");
+    assert_eq!(client.value("SELECT 'and on'"), "and on");
+}

@@ -192,9 +192,7 @@ fn deallocating_reaches_what_the_protocol_has_prepared() {
         "DISCARD ALL",
         "deallocate prepare all",
     ] {
-        // One statement of the protocol is deallocated by a simple query only, so far.
-        let forms: &[bool] = if free.to_lowercase().contains(" all") { &[false, true] } else { &[false] };
-        for &extended in forms {
+        for extended in [false, true] {
             client.parse("p", "SELECT 'p'", &[]).bind("", "p", &[]).execute("", 0).sync();
             assert_eq!(value(&client.expect_tags("12DCZ"), 0), "p");
             match extended {
@@ -220,13 +218,16 @@ fn deallocating_reaches_what_the_protocol_has_prepared() {
         client.expect_tags("CZ");
         assert_eq!(value(&client.expect_tags("12DCZ"), 0), number.to_string());
     }
+    client.parse("", "DEALLOCATE ALL", &[]).bind("", "", &[]).execute("", 0);
+    client.parse("p", "SELECT 'again'", &[]).bind("", "p", &[]).execute("", 0).sync();
+    assert_eq!(value(&client.expect_tags("12C12DCZ"), 0), "again");
     client.expect_refused("DEALLOCATE never", "26000");
     other.bind("", "p", &[]).execute("", 0).sync();
     assert_eq!(value(&other.expect_tags("2DCZ"), 0), "untouched");
 }
 
 #[test]
-fn statements_by_sql_stay_with_their_session_and_serve_by_protocol() {
+fn statements_by_sql_and_by_protocol_share_their_names() {
     let proxy = on_primary(3).start();
     let (mut client, mut other) = (proxy.login().connect(), proxy.login().connect());
     client.query("PREPARE p (int) AS SELECT $1 * 2");
@@ -239,8 +240,14 @@ fn statements_by_sql_stay_with_their_session_and_serve_by_protocol() {
     client.expect_refused("PREPARE p AS SELECT 1", "42P05");
     client.bind("", "p", &[Some("5")]).execute("", 0).sync();
     assert_eq!(value(&client.expect_tags("2DCZ"), 0), "10");
+    client.parse("p", "SELECT 1", &[]).sync();
+    client.expect_sqlstate("42P05");
+    client.expect_tags("Z");
     client.query("DEALLOCATE p");
     client.expect_refused("EXECUTE p(2)", "26000");
+    client.parse("q", "SELECT $1::int * 7", &[]).sync();
+    client.expect_tags("1Z");
+    assert_eq!(client.value("EXECUTE q(2)"), "14");
     assert_eq!(other.value("EXECUTE p(2)"), "6");
 }
 

@@ -99,6 +99,10 @@ fn calls_of_functions_nobody_knows_are_noted() {
         ("SELECT public.abs(1)", true),
         ("SELECT abs(1)", false),
         ("INSERT INTO t (a) VALUES (1)", false),
+        ("INSERT INTO t (a) VALUES (f(1))", true),
+        ("CREATE TABLE IF NOT EXISTS s.t (a int REFERENCES u (b))", false),
+        ("CREATE TABLE t (a) AS SELECT f(1)", true),
+        ("SELECT pg_backend_pid()", false),
     ] {
         let analysis = classify(text.as_bytes(), Dialect::default());
         assert_eq!(analysis.effects.contains(Effects::UNKNOWN_CALL), noted, "{text}");

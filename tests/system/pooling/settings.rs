@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{PID, on_primary};
-use crate::harness::{Client, Proxy, eventually, proxy, shared};
+use crate::harness::{Client, Database, Proxy, eventually, proxy, shared};
 
 #[test]
 fn settings_follow_their_session_and_nobody_else_sees_them() {
@@ -178,87 +178,47 @@ fn roles_encodings_and_the_rest_of_a_session_do_not_leak() {
     let database = shared().database();
     let role = format!("role_of_{}", database.name());
     shared().run(0, &format!("CREATE ROLE {role}"));
-    let mut setup = shared().login(0).database(database.name()).connect();
-    setup.query(
-        "CREATE SCHEMA s;
-        CREATE FUNCTION sneaky(v text) RETURNS text LANGUAGE plpgsql AS
-            'BEGIN RETURN set_config(''work_mem'', v, false); END';
-        CREATE FUNCTION sneakier() RETURNS void LANGUAGE plpgsql AS
-            'BEGIN EXECUTE ''SET search_path = s''; END';
-        CREATE PROCEDURE sneakiest() LANGUAGE plpgsql AS
-            'BEGIN CREATE TEMP TABLE hidden (v int); PERFORM pg_advisory_lock(5); END'",
-    );
+    shared().login(0).database(database.name()).connect().query("CREATE SCHEMA s");
     shared().settle();
-    // What a session says, and how it sees that it was heard.
+    let (set_role, set_user) = (format!("SET ROLE {role}"), format!("SET SESSION AUTHORIZATION {role}"));
+    let serializable = "SET SESSION CHARACTERISTICS AS TRANSACTION ISOLATION LEVEL SERIALIZABLE";
     let changes = [
-        (format!("SET ROLE {role}"), "SELECT current_user", role.as_str()),
-        (format!("SET SESSION AUTHORIZATION {role}"), "SELECT session_user", role.as_str()),
-        (
-            "SET SESSION CHARACTERISTICS AS TRANSACTION ISOLATION LEVEL SERIALIZABLE".into(),
-            "SHOW transaction_isolation",
-            "serializable",
-        ),
-        ("SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY".into(), "SHOW transaction_read_only", "on"),
-        ("SET default_transaction_read_only = on".into(), "SHOW transaction_read_only", "on"),
-        (
-            "SELECT set_config('search_path', '', false)".into(),
-            "SELECT current_setting('search_path') = ''",
-            "t",
-        ),
-        (
-            "SELECT set_config('my.own', 'mine', false)".into(),
-            "SELECT current_setting('my.own', true)",
-            "mine",
-        ),
-        ("SET TIME ZONE 'Asia/Tokyo'".into(), "SHOW TimeZone", "Asia/Tokyo"),
-        ("SET NAMES 'LATIN1'".into(), "SHOW client_encoding", "LATIN1"),
-        ("SET SCHEMA 's'".into(), "SHOW search_path", "s"),
-        ("SET standard_conforming_strings = off".into(), "SHOW standard_conforming_strings", "off"),
-        ("SET statement_timeout = '7s'".into(), "SHOW statement_timeout", "7s"),
-        ("SELECT setseed(0.5)".into(), "SELECT 1", "1"),
-        ("SELECT sneaky('3MB')".into(), "SHOW work_mem", "3MB"),
-        ("SELECT sneakier()".into(), "SHOW search_path", "s"),
-        ("CALL sneakiest()".into(), "SELECT count(*) FROM hidden", "0"),
-        ("DO $$ BEGIN PERFORM set_config('work_mem', '4MB', false); END $$".into(), "SHOW work_mem", "4MB"),
-        (
-            "WITH c AS (SELECT set_config('work_mem', '5MB', false)) SELECT * FROM c".into(),
-            "SHOW work_mem",
-            "5MB",
-        ),
-        ("EXPLAIN ANALYZE SELECT set_config('work_mem', '6MB', false)".into(), "SHOW work_mem", "6MB"),
+        (set_role.as_str(), "SELECT current_user", role.as_str()),
+        (&set_user, "SELECT session_user", &role),
+        (serializable, "SHOW transaction_isolation", "serializable"),
+        ("SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY", "SHOW transaction_read_only", "on"),
+        ("SET default_transaction_read_only = on", "SHOW transaction_read_only", "on"),
+        ("SELECT set_config('search_path', '', false)", "SELECT current_setting('search_path') = ''", "t"),
+        ("SELECT set_config('my.own', 'mine', false)", "SELECT current_setting('my.own', true)", "mine"),
+        ("SET TIME ZONE 'Asia/Tokyo'", "SHOW TimeZone", "Asia/Tokyo"),
+        ("SET NAMES 'LATIN1'", "SHOW client_encoding", "LATIN1"),
+        ("SET SCHEMA 's'", "SHOW search_path", "s"),
+        ("SET standard_conforming_strings = off", "SHOW standard_conforming_strings", "off"),
+        ("SET statement_timeout = '7s'", "SHOW statement_timeout", "7s"),
+        ("WITH c AS (SELECT set_config('work_mem', '5MB', false)) TABLE c", "SHOW work_mem", "5MB"),
+        ("EXPLAIN ANALYZE SELECT set_config('work_mem', '6MB', false)", "SHOW work_mem", "6MB"),
     ];
-    let observe = "SELECT concat_ws('|', current_user, session_user, current_setting('default_transaction_isolation'),
-        current_setting('default_transaction_read_only'), current_setting('search_path'), nullif(current_setting('my.own', true), ''),
-        current_setting('TimeZone'), current_setting('client_encoding'),
-        current_setting('standard_conforming_strings'), current_setting('statement_timeout'),
-        current_setting('work_mem'), to_regclass('hidden'), (SELECT count(*) FROM pg_locks WHERE pid = pg_backend_pid()
-        AND locktype = 'advisory'))";
-    // A setting of one's own making stays known to a server for good, as an empty text: that is PostgreSQL's way.
     for reads in ["primary", "replicas"] {
-        let proxy = on_primary(2).set("route.reads", reads).start();
-        let expected = proxy.client(database.name()).value(observe);
-        for (change, see, seen) in &changes {
-            let mut client = proxy.client(database.name());
-            client.query(change);
-            let mut others: Vec<Client> = (0..3).map(|_| proxy.client(database.name())).collect();
-            for _ in 0..2 {
-                for other in &mut others {
-                    assert_eq!(other.value(observe), expected, "reads = {reads}, beside {change}");
-                }
-                // What a function of one's own has set is taken back when somebody else gets the backend.
-                if !change.starts_with("SELECT sneak") {
-                    assert_eq!(client.value(see), *seen, "reads = {reads}, {change}");
-                }
-            }
-            drop(client);
-            for other in &mut others {
-                assert_eq!(other.value(observe), expected, "reads = {reads}, after {change}");
-            }
-        }
+        expect_no_leak(&database, reads, &changes);
     }
-    drop(setup);
     drop(database);
     shared().run(0, &format!("DROP ROLE {role}"));
+}
+
+#[test]
+fn what_functions_do_to_a_session_does_not_leak() {
+    let database = shared().database();
+    sneaky_functions(&database);
+    for reads in ["primary", "replicas"] {
+        expect_no_leak(&database, reads, &SNEAKY.map(|(change, _, _)| (change, "SELECT 1", "1")));
+    }
+}
+
+#[test]
+fn what_functions_do_to_a_session_stays_with_it() {
+    let database = shared().database();
+    sneaky_functions(&database);
+    expect_no_leak(&database, "primary", &SNEAKY);
 }
 
 #[test]
@@ -407,3 +367,56 @@ fn on_every_backend(proxy: &Proxy<'_>, database: &str, size: usize, mut check: i
         holder.query("COMMIT");
     }
 }
+
+/// Functions that do to a session what no lexer can see.
+#[track_caller]
+fn sneaky_functions(database: &Database<'_>) {
+    shared().login(0).database(database.name()).connect().query(
+        "CREATE SCHEMA s;
+        CREATE FUNCTION sneaky(v text) RETURNS text LANGUAGE plpgsql AS
+            'BEGIN RETURN set_config(''work_mem'', v, false); END';
+        CREATE FUNCTION sneakier() RETURNS void LANGUAGE plpgsql AS
+            'BEGIN EXECUTE ''SET search_path = s''; END';
+        CREATE PROCEDURE sneakiest() LANGUAGE plpgsql AS
+            'BEGIN CREATE TEMP TABLE hidden (v int); PERFORM pg_advisory_lock(5); END'",
+    );
+    shared().settle();
+}
+
+/// What a session says, how it sees that it was heard, and what it sees. Whatever it is, no other session sees it, on the
+/// same backends, beside it and after it has gone.
+#[track_caller]
+fn expect_no_leak(database: &Database<'_>, reads: &str, changes: &[(&str, &str, &str)]) {
+    let proxy = on_primary(2).set("route.reads", reads).start();
+    let expected = proxy.client(database.name()).value(OBSERVE);
+    for (change, see, seen) in changes {
+        let mut client = proxy.client(database.name());
+        client.query(change);
+        let mut others: Vec<Client> = (0..3).map(|_| proxy.client(database.name())).collect();
+        for _ in 0..2 {
+            for other in &mut others {
+                assert_eq!(other.value(OBSERVE), expected, "reads = {reads}, beside {change}");
+            }
+            assert_eq!(client.value(see), *seen, "reads = {reads}, {change}");
+        }
+        drop(client);
+        for other in &mut others {
+            assert_eq!(other.value(OBSERVE), expected, "reads = {reads}, after {change}");
+        }
+    }
+}
+
+const SNEAKY: [(&str, &str, &str); 4] = [
+    ("SELECT sneaky('3MB')", "SHOW work_mem", "3MB"),
+    ("SELECT sneakier()", "SHOW search_path", "s"),
+    ("CALL sneakiest()", "SELECT count(*) FROM hidden", "0"),
+    ("DO $$ BEGIN PERFORM set_config('work_mem', '4MB', false); END $$", "SHOW work_mem", "4MB"),
+];
+/// All of a session that these tests change. A setting of one's own making stays known to a server for good, as an empty
+/// text: that is PostgreSQL's way.
+const OBSERVE: &str = "SELECT concat_ws('|', current_user, session_user,
+    current_setting('default_transaction_isolation'), current_setting('default_transaction_read_only'),
+    current_setting('search_path'), nullif(current_setting('my.own', true), ''), current_setting('TimeZone'),
+    current_setting('client_encoding'), current_setting('standard_conforming_strings'),
+    current_setting('statement_timeout'), current_setting('work_mem'), to_regclass('hidden'),
+    (SELECT count(*) FROM pg_locks WHERE pid = pg_backend_pid() AND locktype = 'advisory'))";

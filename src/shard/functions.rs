@@ -1,0 +1,92 @@
+//! What the functions that a session called have left on its backend: known, or asked on that backend behind the
+//! transaction. The session keeps the backend until the answer is there.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Instant;
+
+use crate::session::Pins;
+use crate::session::functions::{Functions, Judgement, ask_for};
+use crate::sql::Calls;
+use crate::wire::backend::read_row;
+
+use super::Shard;
+use super::relay::Relay;
+
+/// The functions of one database, known to all its sessions on the shard.
+pub(super) type SharedFunctions = Rc<RefCell<Functions>>;
+
+/// A question that was sent, and its answer so far.
+pub(super) struct Look {
+    names: Vec<Box<[u8]>>,
+    /// Names, and bodies as far as they can be judged.
+    found: Vec<(Vec<u8>, Option<Vec<u8>>)>,
+}
+
+impl Shard {
+    /// What is known of the functions of a database.
+    pub(super) fn functions(&self, database: &Arc<str>) -> SharedFunctions {
+        self.functions.borrow_mut().entry(database.clone()).or_default().clone()
+    }
+}
+
+impl Relay {
+    /// Whether the functions called since the backend was taken have left nothing there. If that is not known the server
+    /// is asked; if they may have left something, the session is pinned.
+    pub(super) fn calls_left_nothing(&mut self) -> bool {
+        if self.session.called().is_empty() {
+            return true;
+        }
+        let all = Calls {
+            names: self.session.called().iter().flat_map(|calls| calls.names.iter().cloned()).collect(),
+            unreadable: self.session.called().iter().any(|calls| calls.unreadable),
+        };
+        let judgement = self.functions.borrow().judge(&all, Instant::now());
+        let Some(link) = &mut self.link else { return true };
+        match judgement {
+            Judgement::Unknown(names) if self.looks < LOOKS_MAX => {
+                self.looks += 1;
+                link.socket.send_with(|out| link.backend.look(&ask_for(&names), out));
+                self.look = Some(Look { names, found: Vec::new() });
+                return false;
+            }
+            Judgement::Nothing => {}
+            // A standby's backend is of no use to a session that also writes: what was left there is taken back.
+            _ if self.on_replica => link.reset_owed = true,
+            _ => self.session.pin(Pins::FUNCTION),
+        }
+        self.looks = 0;
+        self.session.take_called();
+        self.session.pins().is_empty()
+    }
+
+    /// A row of the answer.
+    pub(super) fn found(&mut self, body: &[u8]) {
+        if let Some(look) = &mut self.look
+            && let Ok(row) = read_row(body)
+            && let [Some(name), source] = row[..]
+        {
+            look.found.push((name.to_vec(), source.map(<[u8]>::to_vec)));
+        }
+    }
+
+    /// The answer is complete.
+    pub(super) fn looked(&mut self) {
+        let Some(look) = self.look.take() else { return };
+        let mut functions = self.functions.borrow_mut();
+        functions.asked(look.names, Instant::now());
+        for (name, source) in look.found {
+            functions.found(&name, source.as_deref());
+        }
+    }
+
+    /// The server would not say, perhaps because it was cancelled: what was found does not count.
+    pub(super) fn look_failed(&mut self) {
+        self.look = None;
+    }
+}
+
+/// How often a session asks before it takes what it called for something that stays: functions that call functions are
+/// asked for one level at a time, and an answer may be cancelled.
+const LOOKS_MAX: u32 = 16;
