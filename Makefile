@@ -5,6 +5,7 @@
 #   make test                        formatting, clippy, and every test
 #   make build                       the program, at target/release/pgweir
 #   make bench                       is any function slower?
+#   make perf                        is the proxy slower? the short set of measurements, under five minutes
 #   make setup                       only the set-up: installs what is missing
 #
 # ARGS are also handed to `cargo bench`.
@@ -13,8 +14,9 @@
 export PATH := $(PATH):$(or $(CARGO_HOME),$(HOME)/.cargo)/bin
 SHELL := /bin/sh
 ARGS ?=
+PERF_SHORT = --warmup 300ms --duration 1s
 
-.PHONY: demo test build bench setup setup-lint
+.PHONY: demo test build bench perf setup setup-lint
 
 demo: setup
 	@cargo build --release --bin pgweir
@@ -30,6 +32,24 @@ build: setup
 
 bench: setup
 	cargo bench $(ARGS)
+
+# What perf/README.md explains; figures and plots land in target/perf.
+perf: setup
+	cargo build --release --bin pgweir
+	cargo build --release --package perf --bin perf
+	@mkdir -p target/perf
+	target/release/perf compare $(PERF_SHORT) --json target/perf/compare.json --plots target/perf
+	target/release/perf compare $(PERF_SHORT) --connections 1 --modes simple \
+		--proxies direct,relay,pgweir,pgweir-spin,pgbouncer --json target/perf/one.json
+	target/release/perf compare $(PERF_SHORT) --connections 64 --modes simple --open 70 --rounds 2 \
+		--proxies relay,pgweir,pgbouncer --json target/perf/open.json --plots target/perf
+	target/release/perf compare $(PERF_SHORT) --connections 16 --modes prepared --workload select --rounds 2 \
+		--json target/perf/select.json
+	target/release/perf bulk $(PERF_SHORT) --rounds 2 --kinds results,copy-in --json target/perf/bulk.json
+	target/release/perf storm $(PERF_SHORT) --json target/perf/storm.json
+	target/release/perf fair $(PERF_SHORT) --rounds 1 --json target/perf/fair.json
+	target/release/perf shards $(PERF_SHORT) --json target/perf/shards.json
+	target/release/perf idle --rounds 1 --json target/perf/idle.json
 
 setup:
 	@sh tests/setup.sh
