@@ -378,7 +378,7 @@ impl Relay {
 
     /// Whether what failed with this error is to be sent once more, unseen by the client: a statement that was refused as
     /// a whole has done nothing. That is so when the error is the first word of the answer, outside a transaction, and
-    /// says that a standby does not do this (25006), or that a plan was made for what the table was before (0A000).
+    /// says that a standby does not do this, or that a plan was made for what the table was before (0A000).
     fn sends_again(&mut self, body: &[u8]) -> bool {
         if self.told
             || self.kept.is_empty()
@@ -388,7 +388,6 @@ impl Relay {
             return false;
         }
         let error = ErrorFields::new(body);
-        let refused_by_standby = self.on_replica && error.sqlstate() == Some(Sqlstate::READ_ONLY_TRANSACTION);
         // The server tells this one of its many 0A000 apart by where it says it, not by its words, which are translated.
         let outdated_plan = error.sqlstate() == Some(Sqlstate::FEATURE_NOT_SUPPORTED)
             && error.field(b'R') == Some(b"RevalidateCachedQuery");
@@ -402,6 +401,8 @@ impl Relay {
                 }
             }
         }
+        let refused_by_standby =
+            self.on_replica && error.sqlstate().is_some_and(|sqlstate| STANDBY_REFUSES.contains(&sqlstate));
         self.again = refused_by_standby || outdated_plan;
         self.tries += u32::from(self.again);
         self.again
@@ -420,5 +421,14 @@ fn streamed(tag: u8) -> bool {
     matches!(tag, b'D' | b'd' | b'T' | b't' | b'N' | b'A' | b'V')
 }
 
+/// What a standby says where the primary may do better: it is read-only; it has no unlogged tables; it numbers no new
+/// objects; what it read was removed by recovery, or recovery waited for what it held (PostgreSQL manual 27.4).
+const STANDBY_REFUSES: [Sqlstate; 5] = [
+    Sqlstate::READ_ONLY_TRANSACTION,
+    Sqlstate::FEATURE_NOT_SUPPORTED,
+    Sqlstate::INTERNAL_ERROR,
+    Sqlstate::SERIALIZATION_FAILURE,
+    Sqlstate::DEADLOCK_DETECTED,
+];
 /// Longest message of a server that has to be seen whole (bytes): errors carry the statement's text.
 const FRAME_MAX: usize = 64 * FRAME_HOLD_MAX;

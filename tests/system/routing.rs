@@ -369,11 +369,16 @@ fn what_hides_behind_a_view_an_operator_or_a_cast_still_works() {
          CREATE FUNCTION put(int, int) RETURNS int LANGUAGE sql AS 'SELECT put($1)';
          CREATE OPERATOR <~~> (leftarg = int, rightarg = int, function = put);
          CREATE VIEW counting AS SELECT nextval('s') AS n;
-         CREATE VIEW putting AS SELECT put(1) AS n",
+         CREATE VIEW putting AS SELECT put(1) AS n; CREATE UNLOGGED TABLE unlogged AS SELECT 1 AS i",
     );
     cluster.settle();
-    for statement in ["SELECT n FROM counting", "SELECT n FROM putting", "TABLE counting", "SELECT 1 <~~> 2"]
-    {
+    for statement in [
+        "SELECT n FROM counting",
+        "SELECT n FROM putting",
+        "TABLE counting",
+        "SELECT 1 <~~> 2",
+        "SELECT count(*) FROM unlogged",
+    ] {
         // A session that has written nothing, so that no floor of its own keeps it from the replicas.
         for _ in 0..3 {
             let mut fresh = proxy.client(database.name());
