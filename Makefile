@@ -6,6 +6,8 @@
 #   make build                       the program, at target/release/pgweir
 #   make bench                       is any function slower?
 #   make perf                        is the proxy slower? the short set of measurements, under five minutes
+#   make fuzz                        strangers' bytes and anybody's files, every fuzz target for 20 s
+#   make fuzz ARGS="sql -- -max_total_time=600"    one target, with options of libFuzzer
 #   make setup                       only the set-up: installs what is missing
 #
 # ARGS are also handed to `cargo bench`.
@@ -16,16 +18,16 @@ SHELL := /bin/sh
 ARGS ?=
 PERF_SHORT = --warmup 300ms --duration 1s
 
-.PHONY: demo test build bench perf setup setup-lint
+.PHONY: demo test build bench perf fuzz setup setup-lint
 
 demo: setup
 	@cargo build --release --bin pgweir
 	@cargo run --quiet --release --bin pgweir -- demo $(ARGS)
 
 test: setup-lint
-	cargo fmt --check
-	cargo clippy --all-targets -- -D warnings
-	cargo test
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets -- -D warnings
+	cargo test --workspace
 
 build: setup
 	cargo build --release --bin pgweir
@@ -50,6 +52,9 @@ perf: setup
 	target/release/perf fair $(PERF_SHORT) --rounds 1 --json target/perf/fair.json
 	target/release/perf shards $(PERF_SHORT) --json target/perf/shards.json
 	target/release/perf idle --rounds 1 --json target/perf/idle.json
+
+fuzz: setup
+	@sh tests/fuzz/run.sh $(ARGS)
 
 setup:
 	@sh tests/setup.sh
