@@ -41,6 +41,7 @@ pub enum Owed {
     OwnParse(StatementId),
     OwnParseUnnamed,
     OwnClose(StatementId),
+    OwnCloseUnnamed,
     /// Our own simple query.
     OwnQuery,
     /// Our own simple query, whose rows we want.
@@ -91,15 +92,22 @@ pub struct Failure {
     pub look: bool,
     /// Whether it answers a Parse whose name was taken.
     pub duplicate: bool,
-    /// Statements that were to be prepared and are not.
-    pub unprepared: SmallVec<[StatementId; 4]>,
-    /// Statements that were to be closed and are still there.
-    pub unclosed: SmallVec<[StatementId; 4]>,
-    /// Whether the unnamed statement was to be parsed and was not.
+    /// What did not happen to statements, in the order it was sent. To be undone last first: one may have been closed
+    /// that was to be prepared before.
+    pub undone: SmallVec<[Undone; 4]>,
+    /// Whether the unnamed statement was to be parsed or closed. A Parse that failed leaves none, what the server went
+    /// over in silence leaves the one before.
     pub unnamed: bool,
     /// How many Parses of the client did not happen, and how many Closes that we would have answered.
     pub parses: usize,
     pub closes: usize,
+}
+
+/// What did not happen to a statement.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Undone {
+    Parse(StatementId),
+    Close(StatementId),
 }
 
 /// See the module's text.
@@ -217,7 +225,7 @@ impl Ledger {
             // Copying out of an extended statement: the responses are content, CommandComplete settles.
             (Owed::Execute, b'H' | b'c' | b'T') => false,
             (Owed::Close, b'3') => true,
-            (Owed::OwnClose(_), b'3') => {
+            (Owed::OwnClose(_) | Owed::OwnCloseUnnamed, b'3') => {
                 self.pop();
                 return Ok(Outcome::Own);
             }
@@ -270,7 +278,7 @@ impl Ledger {
                     match owed {
                         Owed::Sync | Owed::OwnSync => return failure,
                         Owed::Parse(Some(statement)) => {
-                            failure.unprepared.push(statement);
+                            failure.undone.push(Undone::Parse(statement));
                             failure.parses += 1;
                         }
                         Owed::Parse(None) => {
@@ -279,9 +287,9 @@ impl Ledger {
                         }
                         Owed::ParseDuplicate | Owed::SayParsed => failure.parses += 1,
                         Owed::SayClosed => failure.closes += 1,
-                        Owed::OwnParse(statement) => failure.unprepared.push(statement),
-                        Owed::OwnClose(statement) => failure.unclosed.push(statement),
-                        Owed::OwnParseUnnamed => failure.unnamed = true,
+                        Owed::OwnParse(statement) => failure.undone.push(Undone::Parse(statement)),
+                        Owed::OwnClose(statement) => failure.undone.push(Undone::Close(statement)),
+                        Owed::OwnParseUnnamed | Owed::OwnCloseUnnamed => failure.unnamed = true,
                         _ => {}
                     }
                     self.pop();

@@ -15,6 +15,7 @@ pub mod prepared;
 use crate::wire::backend::{TransactionStatus, read_parameter_status};
 use crate::wire::{Violation, frontend};
 
+use self::ledger::Undone;
 pub use self::ledger::{Ledger, Outcome, Owed, Saying};
 pub use self::login::{Login, LoginError};
 pub use self::parameters::Parameters;
@@ -34,7 +35,8 @@ pub struct Backend {
     pub prepared: Prepared,
     pub ledger: Ledger,
     status: TransactionStatus,
-    /// Whose unnamed statement this backend holds: a number unique to one Parse of one session.
+    /// Whose unnamed statement this backend holds: a number unique to one Parse of one session, or [`SOMEBODYS`]. `None`
+    /// when it surely holds none.
     unnamed: Option<u64>,
     /// Why this backend must not be used again, once there is a reason.
     unfit: Option<&'static str>,
@@ -153,6 +155,20 @@ impl Backend {
         }
     }
 
+    /// A message of the client means an unnamed statement that its session does not have: what another session left here
+    /// goes first, so that the server says that there is none.
+    pub fn ensure_no_unnamed(&mut self, out: &mut Vec<u8>) {
+        if self.unnamed.take().is_some() {
+            frontend::put_close_statement(out, b"");
+            self.ledger.owe(Owed::OwnCloseUnnamed);
+        }
+    }
+
+    /// A client's Close of the unnamed statement is being sent. It may not come to it.
+    pub fn close_unnamed(&mut self) {
+        self.unnamed = self.unnamed.and(Some(SOMEBODYS));
+    }
+
     /// A query of our own: its replies are ours.
     pub fn own_query(&mut self, text: &[u8], out: &mut Vec<u8>) {
         frontend::put_query(out, text);
@@ -193,7 +209,8 @@ impl Backend {
     /// All prepared statements are gone: DEALLOCATE ALL or DISCARD ALL went through.
     pub fn forget_statements(&mut self) {
         self.prepared.clear();
-        self.unnamed = None;
+        // By the extended protocol, the command itself may be the unnamed statement.
+        self.close_unnamed();
     }
 
     /// Decides about one frame from the server. The body may be cut off for the types that are only relayed (rows, copy
@@ -248,14 +265,14 @@ impl Backend {
 
     fn fail(&mut self) -> Result<Verdict, Violation> {
         let failure = self.ledger.failed();
-        for statement in failure.unprepared {
-            self.prepared.remove(statement);
-        }
-        for statement in failure.unclosed {
-            self.prepared.insert(statement);
+        for undone in failure.undone.into_iter().rev() {
+            match undone {
+                Undone::Parse(statement) => self.prepared.remove(statement),
+                Undone::Close(statement) => self.prepared.insert(statement),
+            }
         }
         if failure.unnamed {
-            self.unnamed = None;
+            self.unnamed = Some(SOMEBODYS);
         }
         if failure.look {
             return Ok(Verdict::LookFailed);
@@ -274,6 +291,9 @@ impl Backend {
         }
     }
 }
+
+/// The number of an unnamed statement that no session may rely on. Statements are counted from 1.
+const SOMEBODYS: u64 = 0;
 
 #[cfg(test)]
 mod tests;

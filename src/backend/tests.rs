@@ -195,6 +195,56 @@ fn a_full_backend_closes_the_oldest_statement_and_takes_it_back_when_that_fails(
 }
 
 #[test]
+fn a_statement_that_was_evicted_before_it_was_ever_prepared_is_not_there() {
+    let mut backend = backend();
+    let mut out = Vec::new();
+    backend.ledger.owe(Owed::Describe);
+    // Room for two: the third closes the first.
+    for number in 1..=3 {
+        backend.parse(id(number), b"select 1\0\0\0", &mut out);
+    }
+    backend.ledger.owe(Owed::Sync);
+    assert_eq!(verdicts(&mut backend, &server("EZ")), "E!Z");
+    assert_eq!(backend.prepared.all(), [], "the server went over all of it");
+}
+
+#[test]
+fn the_unnamed_statement_of_another_goes_before_one_that_has_none() {
+    let mut backend = backend();
+    let mut out = Vec::new();
+    backend.ensure_no_unnamed(&mut out);
+    assert!(out.is_empty(), "there is none");
+    backend.parse_unnamed(5);
+    backend.ledger.owe(Owed::Sync);
+    assert_eq!(verdicts(&mut backend, &server("1Z")), "1Z");
+    backend.ensure_no_unnamed(&mut out);
+    assert_eq!(out[0], b'C');
+    backend.ledger.owe(Owed::Bind);
+    backend.ledger.owe(Owed::Sync);
+    assert_eq!(verdicts(&mut backend, &server("3EZ")), "sEZ");
+    out.clear();
+    backend.ensure_no_unnamed(&mut out);
+    assert!(out.is_empty(), "it is closed");
+}
+
+#[test]
+fn an_unnamed_statement_that_may_still_be_there_is_nobodys() {
+    let mut backend = backend();
+    let mut out = Vec::new();
+    backend.parse_unnamed(5);
+    backend.ledger.owe(Owed::Sync);
+    verdicts(&mut backend, &server("1Z"));
+    // The server goes over the second Parse.
+    backend.ledger.owe(Owed::Bind);
+    backend.parse_unnamed(6);
+    backend.ledger.owe(Owed::Sync);
+    assert_eq!(verdicts(&mut backend, &server("EZ")), "E!Z");
+    assert!(!backend.has_unnamed(5) && !backend.has_unnamed(6));
+    backend.ensure_no_unnamed(&mut out);
+    assert_eq!(out[0], b'C');
+}
+
+#[test]
 fn a_transaction_keeps_the_backend_from_being_quiet() {
     let mut backend = backend();
     backend.query();

@@ -80,6 +80,7 @@ pub fn start(loaded: Loaded, file: Option<PathBuf>) -> Result<Running, StartErro
         let doorbell = doorbell.clone();
         Door::new(move || doorbell.ring())
     });
+    support::check().map_err(StartError::Ring)?;
     let bell = Bell::default();
     let shared = Shared {
         process: Arc::new(Process::default()),

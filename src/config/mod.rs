@@ -26,7 +26,7 @@ mod values;
 
 pub use error::{ConfigError, ConfigErrors};
 pub use native::{Change, Passwords, changes, reference};
-pub use read::load;
+pub use read::{Open, load, load_with};
 pub use report::{Line, Report, Warning};
 pub use values::{
     Admin, Auth, AuthMethod, Balance, Causal, Config, Failover, FailoverMode, HbaSource, Listen, Log,

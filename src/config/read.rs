@@ -27,9 +27,13 @@ pub fn load(path: &Path) -> Result<Loaded, ConfigErrors> {
 }
 
 /// How a file is read: its bytes, or why not.
-pub(super) type Open<'a> = &'a dyn Fn(&Path) -> io::Result<Vec<u8>>;
+pub type Open<'a> = &'a dyn Fn(&Path) -> io::Result<Vec<u8>>;
 
-pub(super) fn load_with(path: &Path, open: Open<'_>) -> Result<Loaded, ConfigErrors> {
+/// As [`load`], with files from elsewhere than the disk.
+///
+/// # Errors
+/// As [`load`].
+pub fn load_with(path: &Path, open: Open<'_>) -> Result<Loaded, ConfigErrors> {
     let bytes = match open(path) {
         Ok(bytes) => bytes,
         Err(error) => return Err(ConfigErrors::one(unreadable(path, &error))),
@@ -121,6 +125,9 @@ struct Source {
     settings: Vec<Setting>,
     faults: Vec<(PathBuf, Fault)>,
     errors: Vec<ConfigError>,
+    /// True exactly when files were found to include one another without end: no further ones are opened then, since a
+    /// file that includes itself twice would be read a thousand times.
+    endless: bool,
 }
 
 impl Source {
@@ -136,8 +143,12 @@ impl Source {
     }
 
     fn include(&mut self, path: &Path, setting: &Setting, depth: usize, open: Open<'_>) {
+        if self.endless {
+            return;
+        }
         let file = beside(path, Path::new(&setting.value));
         let wrong = if depth > INCLUDE_DEPTH_MAX {
+            self.endless = true;
             format!("{INCLUDE_DEPTH_MAX} files include one another already: does one include itself?")
         } else {
             match open(&file) {

@@ -87,17 +87,7 @@ impl Ring {
     /// What the kernel says: `EPERM` when io_uring is forbidden, `EINVAL` when it is too old, `ENOMEM` when memory
     /// cannot be locked; [`support::explain`] says which and what to do.
     pub fn new(doorbell: Doorbell, spin: Duration) -> io::Result<Ring> {
-        let mut uring = IoUring::builder()
-            .setup_single_issuer()
-            .setup_defer_taskrun()
-            .setup_submit_all()
-            .setup_clamp()
-            .setup_cqsize(COMPLETIONS_MAX)
-            .dontfork()
-            .build(SUBMISSIONS_MAX)?;
-        // Saves the look-up of the ring's descriptor in every enter. Not vital: old kernels go without.
-        let _ = uring.submitter().register_ring_fd();
-        let buffers = Buffers::register(&uring)?;
+        let (mut uring, buffers) = create()?;
         uring.submission().sync();
         let ring = Ring {
             inner: Rc::new(RefCell::new(Inner {
@@ -301,6 +291,22 @@ impl Inner {
         self.generation = (self.generation + 1) & GENERATION_MAX;
         self.generation
     }
+}
+
+/// What each ring is made of. The first is to be dropped before the second.
+fn create() -> io::Result<(IoUring, Rc<Buffers>)> {
+    let uring = IoUring::builder()
+        .setup_single_issuer()
+        .setup_defer_taskrun()
+        .setup_submit_all()
+        .setup_clamp()
+        .setup_cqsize(COMPLETIONS_MAX)
+        .dontfork()
+        .build(SUBMISSIONS_MAX)?;
+    // Saves the look-up of the ring's descriptor in every enter. Not vital: old kernels go without.
+    let _ = uring.submitter().register_ring_fd();
+    let buffers = Buffers::register(&uring)?;
+    Ok((uring, buffers))
 }
 
 /// What a completion is for: packed into the 64 bits that an operation carries.

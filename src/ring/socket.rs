@@ -335,6 +335,12 @@ impl Socket {
         SockRef::from(&*self.slot()).peer_addr().ok().and_then(|address| address.as_socket())
     }
 
+    /// Whether each receive takes one buffer only.
+    #[cfg(test)]
+    pub(super) fn bulk(&self) -> bool {
+        self.slot().bulk
+    }
+
     /// The ring this socket belongs to.
     pub fn ring(&self) -> &Ring {
         &self.ring

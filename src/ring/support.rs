@@ -3,8 +3,33 @@
 use std::fs;
 use std::io;
 
+use rustix::process::{Resource, getrlimit};
+
 /// Oldest kernel that has all the ring needs: `IORING_SETUP_DEFER_TASKRUN` came with 6.1.
 const KERNEL_MIN: (u32, u32) = (6, 1);
+
+/// The least limit of locked memory (bytes) that glommio starts an executor with.
+const MEMLOCK_MIN: u64 = 512 * 1024;
+
+/// Makes a ring as shards do, and lets go of it. To be called before any executor is started: glommio's own answer to
+/// a kernel that refuses is a panic.
+///
+/// # Errors
+///
+/// One sentence: why there can be no ring, and what to change.
+pub fn check() -> Result<(), String> {
+    let locked = getrlimit(Resource::Memlock).current;
+    if let Some(limit) = locked.filter(|&limit| limit < MEMLOCK_MIN) {
+        let (limit, wanted) = (limit >> 10, MEMLOCK_MIN >> 10);
+        return Err(format!(
+            "only {limit} kB of memory may be locked, each executor wants {wanted} kB: raise `ulimit -l` (8 MB are enough)"
+        ));
+    }
+    let (uring, buffers) = super::create().map_err(|error| explain(&error))?;
+    drop(uring);
+    drop(buffers);
+    Ok(())
+}
 
 /// Turns a failure to create a ring into one sentence that names the cause and what to change.
 pub fn explain(error: &io::Error) -> String {
@@ -26,7 +51,11 @@ fn sentence(error: &io::Error, release: &str, disabled: &str) -> String {
              (kernel.io_uring_disabled = 1): allow it to all with `sysctl kernel.io_uring_disabled=0`, \
              or run pgweir in the group named by kernel.io_uring_group"
             .to_owned(),
-        (_, _, Some(libc::EPERM | libc::EACCES | libc::ENOSYS)) => format!(
+        (_, _, Some(libc::ENOSYS)) => format!(
+            "this kernel has no io_uring ({error}): it was built without CONFIG_IO_URING, or pgweir runs in a sandbox \
+             that does not offer it (as gVisor does not): run pgweir on Linux {major}.{minor} or newer, with io_uring"
+        ),
+        (_, _, Some(libc::EPERM | libc::EACCES)) => format!(
             "io_uring is refused ({error}), most likely by the container's seccomp profile: \
              run the container with a profile that allows io_uring_setup, io_uring_enter and io_uring_register \
              (docker: --security-opt seccomp=FILE or seccomp=unconfined)"
@@ -37,6 +66,10 @@ fn sentence(error: &io::Error, release: &str, disabled: &str) -> String {
         (_, _, Some(libc::EMFILE | libc::ENFILE)) => {
             format!("no file descriptor left for the io_uring of a shard ({error}): raise `ulimit -n`")
         }
+        (_, _, Some(libc::EINVAL)) => format!(
+            "this kernel, {release}, lacks a part of io_uring that pgweir needs and that Linux has since \
+             {major}.{minor} ({error})"
+        ),
         _ => format!("cannot set up io_uring: {error}"),
     }
 }
@@ -58,7 +91,12 @@ mod tests {
         assert!(sentence(&eperm, "6.8.0", "2").contains("kernel.io_uring_disabled=0"));
         assert!(sentence(&eperm, "6.8.0", "1").contains("kernel.io_uring_group"));
         assert!(sentence(&eperm, "6.8.0", "0").contains("seccomp"));
-        assert!(sentence(&einval, "6.8.0", "0").contains("cannot set up io_uring"));
+        assert!(sentence(&einval, "6.8.0", "0").contains("6.8.0, lacks a part of io_uring"));
+        let errno = |errno| io::Error::from_raw_os_error(errno);
+        assert!(sentence(&errno(libc::ENOSYS), "6.8.0", "0").contains("CONFIG_IO_URING"));
+        assert!(sentence(&errno(libc::ENOMEM), "6.8.0", "0").contains("ulimit -l"));
+        assert!(sentence(&errno(libc::EMFILE), "6.8.0", "0").contains("ulimit -n"));
+        assert!(sentence(&errno(libc::EIO), "6.8.0", "0").contains("cannot set up io_uring"));
     }
 
     #[test]

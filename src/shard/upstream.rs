@@ -7,7 +7,7 @@ use crate::backend::{Backend, Owed, StatementId};
 use crate::limits::{BATCH_BYTES_MAX, BATCH_FRAMES_MAX, FRAME_HOLD_MAX};
 use crate::ring::Chunk;
 use crate::session::statements::Statement;
-use crate::session::{Bound, Order, Renamed, Want};
+use crate::session::{Bound, Order, Pins, Renamed, Want};
 use crate::wire::backend::{Report, TransactionStatus};
 use crate::wire::frame::HEAD_SIZE;
 use crate::wire::{Head, Sqlstate, Violation, frontend};
@@ -366,6 +366,8 @@ impl Relay {
     fn carry_out(&mut self, order: &Order, frame: Chunk) {
         let Some(link) = &mut self.link else { return };
         let (backend, socket) = (&mut link.backend, &link.socket);
+        // A text too long to be kept is known to the server alone, which the session then stays with.
+        let others_unnamed = !self.session.pins().contains(Pins::LONG_STATEMENT);
         match order {
             Order::Query => {
                 backend.query();
@@ -419,7 +421,13 @@ impl Relay {
                         });
                         socket.send(frame);
                     }
-                    Bound::Unknown => socket.send(frame),
+                    Bound::Unknown => {
+                        // An empty name: two strings, of which the portal's ends with its zero.
+                        if others_unnamed && *names == *portal + 2 {
+                            socket.send_with(|out| backend.ensure_no_unnamed(out));
+                        }
+                        socket.send(frame);
+                    }
                 }
                 backend.ledger.owe(Owed::Bind);
             }
@@ -440,6 +448,9 @@ impl Relay {
                 backend.ledger.owe(Owed::Describe);
             }
             Order::DescribeAsIs => {
+                if others_unnamed && frame[HEAD_SIZE..] == *UNNAMED {
+                    socket.send_with(|out| backend.ensure_no_unnamed(out));
+                }
                 socket.send(frame);
                 backend.ledger.owe(Owed::Describe);
             }
@@ -449,6 +460,9 @@ impl Relay {
             }
             Order::CloseStatement => backend.ledger.owe(Owed::SayClosed),
             Order::CloseAsIs => {
+                if frame[HEAD_SIZE..] == *UNNAMED {
+                    backend.close_unnamed();
+                }
                 socket.send(frame);
                 backend.ledger.owe(Owed::Close);
             }
@@ -514,5 +528,7 @@ fn id(statement: &Rc<Statement>) -> StatementId {
     StatementId(statement.id())
 }
 
+/// The body of a Describe or a Close of the unnamed statement.
+const UNNAMED: &[u8] = b"S\0";
 /// Frames for which a session keeps room between its batches.
 const BATCH_KEPT: usize = 16;

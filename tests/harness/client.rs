@@ -384,6 +384,24 @@ impl Client {
         Ok(Some(message))
     }
 
+    /// The tag of the next message and the bytes in its body, which are read and forgotten: for what is too long to be
+    /// kept.
+    #[track_caller]
+    pub fn recv_length(&mut self) -> (u8, usize) {
+        let mut head = [0u8; 5];
+        self.stream.read_exact(&mut head).unwrap_or_else(|error| panic!("no message: {error}"));
+        let length = u32::from_be_bytes([head[1], head[2], head[3], head[4]]) as usize - 4;
+        let mut piece = vec![0; length.min(LONG_PIECE)];
+        let mut rest = length;
+        while rest > 0 {
+            let part = rest.min(piece.len());
+            let read = self.stream.read_exact(&mut piece[..part]);
+            read.unwrap_or_else(|error| panic!("{rest} of {length} bytes do not come: {error}"));
+            rest -= part;
+        }
+        (head[0], length)
+    }
+
     /// All messages up to and including the next ReadyForQuery.
     #[track_caller]
     pub fn until_ready(&mut self) -> Vec<Message> {
@@ -589,5 +607,7 @@ fn count(count: usize) -> [u8; 2] {
 const CANCEL_REQUEST: u32 = 80_877_102;
 const SSL_REQUEST: u32 = 80_877_103;
 const GSS_REQUEST: u32 = 80_877_104;
+/// How much of a long message is read at a time (bytes).
+const LONG_PIECE: usize = 1 << 20;
 /// How much of a COPY goes into one message.
 const COPY_PIECE: usize = 32 * 1024;

@@ -20,9 +20,12 @@
 mod client;
 mod cluster;
 mod config;
+mod fake;
 mod login;
 mod message;
+mod namespace;
 mod proxy;
+mod relay;
 mod tools;
 
 use std::time::Duration;
@@ -30,9 +33,12 @@ use std::time::Duration;
 pub use client::{CancelKey, Client, cancel};
 pub use cluster::{Cluster, ClusterBuilder, Database, PASSWORD, cluster, shared};
 pub use config::Config;
+pub use fake::FakeNode;
 pub use login::{Address, Login};
 pub use message::{Message, Outcome, ServerError};
+pub use namespace::Namespace;
 pub use proxy::{PROGRAM, Proxy, ProxyBuilder, Refusal, pgweir, proxy};
+pub use relay::Relay;
 pub use tools::{Background, Run};
 
 /// Waits until `holds` does.

@@ -17,6 +17,7 @@ use super::cluster::{Cluster, PASSWORD};
 use super::config::Config;
 use super::login::{Address, Login};
 use super::message::Outcome;
+use super::namespace::Namespace;
 use super::tools::Background;
 
 /// pgweir in front of all nodes of `cluster`, with one unpinned shard, SCRAM, and user `postgres`, until told
@@ -41,7 +42,15 @@ pub fn proxy(cluster: &Cluster) -> ProxyBuilder<'_> {
     for node in cluster.nodes() {
         config.node(node.port());
     }
-    ProxyBuilder { cluster, port, config, socket: false, files: Vec::new(), pgpool_conf: None }
+    ProxyBuilder {
+        cluster,
+        port,
+        config,
+        socket: false,
+        files: Vec::new(),
+        pgpool_conf: None,
+        namespace: None,
+    }
 }
 
 /// Runs the program with any arguments, such as `["check", "--config", …]`.
@@ -59,6 +68,7 @@ pub struct ProxyBuilder<'a> {
     /// Names and texts of further files.
     files: Vec<(String, String)>,
     pgpool_conf: Option<String>,
+    namespace: Option<Namespace>,
 }
 
 impl<'a> ProxyBuilder<'a> {
@@ -95,6 +105,12 @@ impl<'a> ProxyBuilder<'a> {
     /// Runs with a `pgpool.conf` instead: this text, after a line with the port.
     pub fn pgpool_conf(mut self, text: &str) -> Self {
         self.pgpool_conf = Some(format!("port = {}\n{text}", self.port));
+        self
+    }
+
+    /// Runs where another file lies in place of one of the machine's.
+    pub fn namespace(mut self, namespace: Namespace) -> Self {
+        self.namespace = Some(namespace);
         self
     }
 
@@ -137,7 +153,8 @@ impl<'a> ProxyBuilder<'a> {
         }
         let keeper = Keeper::start(&folder, Fate::Remove).expect("a shell for the keeper");
         let log = own.join("log");
-        let child = spawn(&file, &own, &log);
+        let before = self.namespace.as_ref().map_or(&[][..], Namespace::words);
+        let child = spawn(before, &file, &own, &log);
         keeper.watch(child.id(), Signal::Kill).expect("the keeper has just started");
         let mut proxy = Proxy {
             cluster: self.cluster,
@@ -237,6 +254,12 @@ impl Proxy<'_> {
         self.kilobytes("VmRSS:") * 1024
     }
 
+    /// Lets [`memory_peak`](Self::memory_peak) begin anew (proc(5), clear_refs).
+    #[track_caller]
+    pub fn forget_memory_peak(&self) {
+        fs::write(format!("/proc/{}/clear_refs", self.pid()), "5").expect("it runs, and is ours");
+    }
+
     /// The most memory that it ever had in use, in bytes (proc(5), VmHWM).
     #[track_caller]
     pub fn memory_peak(&self) -> u64 {
@@ -327,10 +350,13 @@ impl Drop for Proxy<'_> {
     }
 }
 
-fn spawn(config: &Path, folder: &Path, log: &Path) -> Child {
+/// Starts it by the words of `before`, which become it, or by itself where there are none.
+fn spawn(before: &[String], config: &Path, folder: &Path, log: &Path) -> Child {
     let log = OpenOptions::new().create(true).append(true).open(log).expect("the folder is ours");
     let too = log.try_clone().expect("one more descriptor");
-    Command::new(PROGRAM)
+    let mut words = before.iter().map(String::as_str).chain([PROGRAM]);
+    Command::new(words.next().unwrap_or(PROGRAM))
+        .args(words)
         .args(["run", "--config"])
         .arg(config)
         .current_dir(folder)

@@ -1,5 +1,7 @@
 //! Starting, refusing to start, being told to read its files again, and ending.
 
+mod kernel;
+
 use std::fs;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
 use std::os::unix::fs::PermissionsExt;

@@ -420,3 +420,48 @@ fn value(messages: &[Message], index: usize) -> String {
     let row = messages.iter().filter(|message| message.tag == b'D').nth(index).expect("so many rows");
     row.row().swap_remove(0).expect("no NULL")
 }
+
+#[test]
+fn an_unnamed_statement_of_another_session_is_not_there() {
+    let proxy = proxy(shared()).set("pool.size", 1).set("route.reads", "primary").start();
+    let (mut one, mut two) = (proxy.client("postgres"), proxy.client("postgres"));
+    one.parse("", "SELECT 'of one'", &[]).bind("", "", &[]).execute("", 0).sync();
+    one.expect_tags("12DCZ");
+    // Without a Parse of its own: it must hear what the server itself would say.
+    two.bind("", "", &[]).execute("", 0).sync();
+    two.expect_sqlstate("26000");
+    two.until_ready();
+    two.describe_statement("").sync();
+    two.expect_sqlstate("26000");
+    two.until_ready();
+    // A Parse that the server goes over leaves the one before.
+    one.parse("", "SELECT 'of one'", &[]).sync();
+    one.expect_tags("1Z");
+    two.bind("", "nobody's", &[]).parse("", "SELECT 'of two'", &[]).sync();
+    two.expect_sqlstate("26000");
+    two.until_ready();
+    two.bind("", "", &[]).execute("", 0).sync();
+    two.expect_sqlstate("26000");
+    two.until_ready();
+}
+
+#[test]
+fn an_unnamed_statement_outlives_what_others_do_to_theirs() {
+    let proxy = proxy(shared()).set("pool.size", 1).set("route.reads", "primary").start();
+    let (mut one, mut two) = (proxy.client("postgres"), proxy.client("postgres"));
+    one.parse("", "SELECT 'of one'", &[]).sync();
+    one.expect_tags("1Z");
+    for mine in [false, true] {
+        if mine {
+            two.parse("", "SELECT 'of two'", &[]).sync();
+            two.expect_tags("1Z");
+        }
+        two.close_statement("").sync();
+        two.expect_tags("3Z");
+        one.bind("", "", &[]).execute("", 0).sync();
+        assert_eq!(one.expect_tags("2DCZ")[1].row(), [Some("of one".to_owned())]);
+    }
+    two.bind("", "", &[]).execute("", 0).sync();
+    two.expect_sqlstate("26000");
+    two.until_ready();
+}

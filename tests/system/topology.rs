@@ -1,5 +1,7 @@
 //! Nodes that die, lag, come back or change their role while clients work.
 
+mod names;
+
 use std::time::{Duration, Instant};
 
 use crate::harness::*;

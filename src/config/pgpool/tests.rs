@@ -519,6 +519,18 @@ fn an_include_stands_for_its_file() {
 }
 
 #[test]
+fn a_file_that_includes_itself_many_times_is_not_read_without_end() {
+    let reads = std::cell::Cell::new(0);
+    let open = |_: &Path| {
+        reads.set(reads.get() + 1);
+        assert!(reads.get() < 100, "read again and again");
+        Ok("include 'p.conf'\n".repeat(9).into_bytes())
+    };
+    let errors = load_with(Path::new("p.conf"), &open).unwrap_err().to_string();
+    assert_eq!(errors.matches("does one include itself?").count(), 1, "{errors}");
+}
+
+#[test]
 fn ten_files_may_include_one_another() {
     let names: Vec<String> = (1..=11).map(|n| format!("{n}.conf")).collect();
     let texts: Vec<String> = (2..=11).map(|n| format!("include '{n}.conf'\n")).collect();

@@ -1,6 +1,9 @@
 //! Messages in pieces, by the thousand, and of many megabytes; clients that do not read.
 
-use crate::harness::{Client, Message, Proxy, eventually, proxy, shared};
+use std::io::{self, Write};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use crate::harness::{Client, Config, FakeNode, Message, Proxy, eventually, proxy, shared};
 
 #[test]
 fn a_message_in_two_pieces_is_the_same_message_wherever_it_is_cut() {
@@ -153,6 +156,83 @@ fn queries_and_parameters_of_many_mb_pass_with_memory_flat() {
 }
 
 #[test]
+fn a_row_of_a_gigabyte_passes_with_memory_flat() {
+    let _bulk = bulk();
+    let node = FakeNode::start();
+    let proxy = before(&node);
+    let mut client = proxy.login().connect();
+    assert_eq!(client.value("SELECT 1"), "9");
+    let memory = proxy.memory();
+    proxy.forget_memory_peak();
+    client.send_query(&format!("row {}", MESSAGE_MAX - 6));
+    assert_eq!(client.recv_message().tag, b'T');
+    assert_eq!(client.recv_length(), (b'D', MESSAGE_MAX));
+    client.expect_tags("CZ");
+    expect_growth(&proxy, memory, 16 << 20);
+}
+
+#[test]
+fn a_query_of_a_gigabyte_passes_with_memory_flat() {
+    let _bulk = bulk();
+    let node = FakeNode::start();
+    let proxy = before(&node);
+    let mut client = proxy.login().connect();
+    client.query("SELECT 1");
+    let memory = proxy.memory();
+    proxy.forget_memory_peak();
+    send_long(&client, b'Q', b"SELECT '", MESSAGE_MAX, b"'\0");
+    assert_eq!(first_value(&client.expect_tags("TDCZ")), MESSAGE_MAX.to_string());
+    expect_growth(&proxy, memory, 16 << 20);
+    // One byte more is no message.
+    client.send_raw(&[&b"Q"[..], &(MESSAGE_MAX as u32 + 5).to_be_bytes()].concat());
+    client.expect_sqlstate("08P01");
+    client.expect_closed();
+}
+
+#[test]
+fn a_parameter_of_a_gigabyte_passes_with_memory_flat() {
+    let _bulk = bulk();
+    let node = FakeNode::start();
+    let proxy = before(&node);
+    let mut client = proxy.login().connect();
+    client.query("SELECT 1");
+    let memory = proxy.memory();
+    proxy.forget_memory_peak();
+    client.parse("", "SELECT length($1)", &[]).flush();
+    assert_eq!(client.recv_message().tag, b'1');
+    let length = u32::try_from(MESSAGE_MAX - 14).expect("less than 4 GB").to_be_bytes();
+    let head = [b"\0\0\0\0\0\x01", &length[..]].concat();
+    send_long(&client, b'B', &head, MESSAGE_MAX, b"\0\0");
+    client.execute("", 0).sync();
+    assert_eq!(client.expect_tags("2DCZ")[1].row(), [Some(MESSAGE_MAX.to_string())]);
+    expect_growth(&proxy, memory, 16 << 20);
+}
+
+#[test]
+fn a_quarter_of_a_gigabyte_passes_to_a_real_server_and_back_with_memory_flat() {
+    let _bulk = bulk();
+    let proxy = proxy(shared()).start();
+    let mut client = proxy.login().connect();
+    client.query("SELECT 1");
+    let before = proxy.memory();
+    proxy.forget_memory_peak();
+    let size = 250_000_000;
+    client.send_query(&format!("SELECT repeat('x', {size})"));
+    assert_eq!(client.recv_message().tag, b'T');
+    assert_eq!(client.recv_length(), (b'D', size + 6));
+    client.expect_tags("CZ");
+    client.parse("", "SELECT length($1)", &[]).flush();
+    assert_eq!(client.recv_message().tag, b'1');
+    let length = u32::try_from(size).expect("less than 4 GB").to_be_bytes();
+    let head = [b"\0\0\0\0\0\x01", &length[..]].concat();
+    send_long(&client, b'B', &head, size + 12, b"\0\0");
+    client.execute("", 0).sync();
+    assert_eq!(client.expect_tags("2DCZ")[1].row(), [Some(size.to_string())]);
+    assert_eq!(client.value("SELECT 1"), "1");
+    expect_growth(&proxy, before, 16 << 20);
+}
+
+#[test]
 fn readers_that_stop_hurt_nobody_and_cost_little() {
     let cluster = shared();
     let database = cluster.database();
@@ -181,6 +261,46 @@ fn readers_that_stop_hurt_nobody_and_cost_little() {
     await_stuck(cluster, database.name(), 0);
 }
 
+/// The right to move so much that the machine has time for one such test only.
+fn bulk() -> MutexGuard<'static, ()> {
+    static BULK: Mutex<()> = Mutex::new(());
+    BULK.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// pgweir in front of a node that is no PostgreSQL.
+#[track_caller]
+fn before(node: &FakeNode) -> Proxy<'static> {
+    let nodes = |config: &mut Config| {
+        for node in shared().nodes() {
+            config.remove_node(node.port());
+        }
+        config.node(node.port());
+    };
+    proxy(shared()).configure(nodes).start()
+}
+
+/// Sends a message with a body of `size` bytes, of which the first and the last are given, without ever having it whole.
+#[track_caller]
+fn send_long(client: &Client, tag: u8, first: &[u8], size: usize, last: &[u8]) {
+    let mut sender = io::BufWriter::with_capacity(1 << 20, client.sender());
+    let head = u32::try_from(size + 4).expect("less than 4 GB").to_be_bytes();
+    let between = (size - first.len() - last.len()) as u64;
+    let mut send = || -> io::Result<()> {
+        sender.write_all(&[tag])?;
+        sender.write_all(&head)?;
+        sender.write_all(first)?;
+        io::copy(&mut io::Read::take(io::repeat(b'x'), between), &mut sender)?;
+        sender.write_all(last)?;
+        sender.flush()
+    };
+    send().unwrap_or_else(|error| panic!("the other side takes no more: {error}"));
+}
+
+fn first_value(messages: &[Message]) -> String {
+    let row = messages.iter().find(|message| message.tag == b'D').expect("a row").row();
+    row[0].clone().expect("a value")
+}
+
 /// Waits until so many servers of this database wait for somebody to take what they have to say.
 #[track_caller]
 fn await_stuck(cluster: &crate::harness::Cluster, database: &str, count: usize) {
@@ -201,3 +321,6 @@ fn message(tag: u8, body: &[u8]) -> Vec<u8> {
     let length = u32::try_from(body.len() + 4).unwrap().to_be_bytes();
     [&[tag][..], &length, body].concat()
 }
+
+/// The longest body of a message, in bytes.
+const MESSAGE_MAX: usize = pgweir::limits::FRAME_BODY_MAX as usize;
