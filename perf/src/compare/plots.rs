@@ -54,7 +54,7 @@ pub(super) fn draw(report: &Report, cases: &[Case], folder: &Path) -> Result<()>
         chart(
             &file,
             &format!("Throughput: {kind}"),
-            &Axis::log("connections"),
+            &Axis::doubling("connections"),
             &Axis::from_zero("queries/s"),
             &lines,
         )?;

@@ -26,6 +26,8 @@ pub struct Axis {
 enum Scale {
     FromZero,
     Log,
+    /// As `Log`, with a label at each power of two.
+    Doubling,
     /// The position is 1 / (1 - quantile), on a logarithmic scale: every further nine is as far again.
     Percentiles,
 }
@@ -39,6 +41,10 @@ impl Axis {
         Axis { title: title.to_owned(), scale: Scale::Log }
     }
 
+    pub fn doubling(title: &str) -> Axis {
+        Axis { title: title.to_owned(), scale: Scale::Doubling }
+    }
+
     pub fn percentiles() -> Axis {
         Axis { title: "percentile".to_owned(), scale: Scale::Percentiles }
     }
@@ -49,17 +55,22 @@ impl Axis {
             values.fold((f64::INFINITY, 0.0_f64), |(least, most), value| (least.min(value), most.max(value)));
         match self.scale {
             Scale::FromZero => 0.0..(most * 1.05).max(1.0),
-            Scale::Log | Scale::Percentiles => {
+            Scale::Log | Scale::Doubling | Scale::Percentiles => {
                 let least = if least.is_finite() { least.max(1e-3) } else { 1.0 };
                 least..most.max(least * 1.01)
             }
         }
     }
 
+    /// A logarithm's labels stand at the powers of this.
+    fn base(&self) -> f64 {
+        if self.scale == Scale::Doubling { 2.0 } else { 10.0 }
+    }
+
     fn label(&self, value: f64) -> String {
         match self.scale {
             Scale::Percentiles => percentile(value),
-            Scale::FromZero | Scale::Log => number(value),
+            Scale::FromZero | Scale::Log | Scale::Doubling => number(value),
         }
     }
 }
@@ -74,9 +85,15 @@ pub fn chart(file: &Path, title: &str, x: &Axis, y: &Axis, lines: &[Line]) -> Re
     let area = SVGBackend::new(file, SIZE).into_drawing_area();
     let drawn = match (x.scale, y.scale) {
         (Scale::FromZero, Scale::FromZero) => draw(&area, title, (x, across), (y, up), lines),
-        (Scale::FromZero, _) => draw(&area, title, (x, across), (y, up.log_scale()), lines),
-        (_, Scale::FromZero) => draw(&area, title, (x, across.log_scale()), (y, up), lines),
-        _ => draw(&area, title, (x, across.log_scale()), (y, up.log_scale()), lines),
+        (Scale::FromZero, _) => draw(&area, title, (x, across), (y, up.log_scale().base(y.base())), lines),
+        (_, Scale::FromZero) => draw(&area, title, (x, across.log_scale().base(x.base())), (y, up), lines),
+        _ => draw(
+            &area,
+            title,
+            (x, across.log_scale().base(x.base())),
+            (y, up.log_scale().base(y.base())),
+            lines,
+        ),
     };
     drawn
         .and_then(|()| area.present().map_err(|error| error.to_string()))
@@ -183,7 +200,7 @@ mod tests {
         let line =
             |name: &str, up: f64| Line { name: name.to_owned(), points: vec![(1.0, up), (64.0, 2.0 * up)] };
         let lines = [line("relay", 100.0), line("pgweir", 120.0)];
-        chart(&file, "Title", &Axis::log("connections"), &Axis::from_zero("queries/s"), &lines)
+        chart(&file, "Title", &Axis::doubling("connections"), &Axis::from_zero("queries/s"), &lines)
             .expect("drawn");
         let text = std::fs::read_to_string(&file).expect("it was written");
         for part in ["<svg", "Title", "relay", "pgweir", "queries/s", "polyline"] {

@@ -229,7 +229,7 @@ impl Pair {
         while let Some(saying) = self.backend.ledger.say() {
             told.push(saying.reply()[0]);
             match saying {
-                Saying::Parsed => self.session.parsed(),
+                Saying::Parsed => drop(self.session.parsed()),
                 Saying::Closed => self.session.closed(),
             }
         }
