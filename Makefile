@@ -8,6 +8,7 @@
 #   make perf                        is the proxy slower? the short set of measurements, under five minutes
 #   make fuzz                        strangers' bytes and anybody's files, every fuzz target for 20 s
 #   make fuzz ARGS="sql -- -max_total_time=600"    one target, with options of libFuzzer
+#   make baseline                    the instruction counts that `make test` compares with, anew
 #   make setup                       only the set-up: installs what is missing
 #
 # ARGS are also handed to `cargo bench`.
@@ -18,7 +19,7 @@ SHELL := /bin/sh
 ARGS ?=
 PERF_SHORT = --warmup 300ms --duration 1s
 
-.PHONY: demo test build bench perf fuzz setup setup-lint
+.PHONY: demo test build bench baseline perf fuzz setup setup-lint
 
 demo: setup
 	@cargo build --release --bin pgweir
@@ -28,12 +29,16 @@ test: setup-lint
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets -- -D warnings
 	cargo test --workspace
+	cargo bench --quiet --profile instructions --bench instructions -- check
 
 build: setup
 	cargo build --release --bin pgweir
 
 bench: setup
 	cargo bench $(ARGS)
+
+baseline: setup
+	cargo bench --quiet --profile instructions --bench instructions -- write
 
 # What perf/README.md explains; figures and plots land in target/perf.
 perf: setup

@@ -1,14 +1,17 @@
-//! Is classification slower? One point read, other everyday statements, and texts long enough that only bytes
-//! count.
+//! Is classification slower? Everyday statements, texts long enough that only bytes count, and a parser on the same.
+
+mod texts;
 
 use std::hint::black_box;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use pgweir::sql::{Dialect, changes, classify};
+use sqlparser::dialect::PostgreSqlDialect;
+use sqlparser::parser::Parser;
 
 fn statements(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("classify");
-    for (name, text) in STATEMENTS {
+    for (name, text) in texts::STATEMENTS {
         group.bench_function(*name, |bencher| {
             bencher.iter(|| classify(black_box(text.as_bytes()), Dialect::default()));
         });
@@ -17,22 +20,39 @@ fn statements(criterion: &mut Criterion) {
 }
 
 fn long_texts(criterion: &mut Criterion) {
-    let mut group = criterion.benchmark_group("classify 100 kB");
-    let texts = [
-        ("one literal", literals(100_000)),
-        ("literals of 1000", literals(1000)),
-        ("literals of 32", literals(32)),
-        ("numbers", [b"SELECT 1".to_vec(), b", 123456".repeat(100_000 / 8)].concat()),
-        ("comment", [b"/*".to_vec(), b" noise".repeat(100_000 / 6), b"*/ SELECT 1".to_vec()].concat()),
-        ("open parentheses", b"(".repeat(100_000)),
-    ];
-    for (name, text) in texts {
-        group.throughput(Throughput::Bytes(text.len() as u64));
-        group.bench_function(name, |bencher| {
-            bencher.iter(|| classify(black_box(&text), Dialect::default()));
-        });
+    for (label, size) in [("classify 1 kB", 1_000), ("classify 100 kB", 100_000)] {
+        let mut group = criterion.benchmark_group(label);
+        for (name, text) in texts::long(size) {
+            group.throughput(Throughput::Bytes(text.len() as u64));
+            group.bench_function(name, |bencher| {
+                bencher.iter(|| classify(black_box(text.as_bytes()), Dialect::default()));
+            });
+        }
+        group.finish();
+    }
+}
+
+/// What the same texts cost a full parser, which is what most proxies ask. A text that it refuses is left out.
+fn parser(criterion: &mut Criterion) {
+    let parse = |text: &str| Parser::parse_sql(&PostgreSqlDialect {}, text);
+    let mut group = criterion.benchmark_group("sqlparser");
+    for (name, text) in texts::STATEMENTS {
+        if parse(text).is_ok() {
+            group.bench_function(*name, |bencher| bencher.iter(|| parse(black_box(text))));
+        }
     }
     group.finish();
+    for (label, size) in [("sqlparser 1 kB", 1_000), ("sqlparser 100 kB", 100_000)] {
+        let mut group = criterion.benchmark_group(label);
+        group.sample_size(10);
+        for (name, text) in texts::long(size) {
+            if parse(&text).is_ok() {
+                group.throughput(Throughput::Bytes(text.len() as u64));
+                group.bench_function(name, |bencher| bencher.iter(|| parse(black_box(&text))));
+            }
+        }
+        group.finish();
+    }
 }
 
 fn settings(criterion: &mut Criterion) {
@@ -42,30 +62,5 @@ fn settings(criterion: &mut Criterion) {
     });
 }
 
-/// A list of literals of `len` bytes each, about 100 kB in all.
-fn literals(len: usize) -> Vec<u8> {
-    let mut text = b"SELECT '".to_vec();
-    for _ in 0..(100_000 / len).max(1) {
-        text.extend(std::iter::repeat_n(b'x', len));
-        text.extend_from_slice(b"', '");
-    }
-    text.extend_from_slice(b"'");
-    text
-}
-
-const STATEMENTS: &[(&str, &str)] = &[
-    ("point read", "SELECT abalance FROM pgbench_accounts WHERE aid = $1"),
-    ("update", "UPDATE pgbench_accounts SET abalance = abalance + $1 WHERE aid = $2"),
-    ("begin", "BEGIN"),
-    ("commit", "COMMIT"),
-    ("set", "SET statement_timeout = '5s'"),
-    (
-        "join",
-        "SELECT u.id, u.name, count(o.id) AS orders, max(o.placed_at) FROM users u LEFT JOIN orders o \
-         ON o.user_id = u.id AND o.state <> 'cancelled' WHERE u.email LIKE $1 GROUP BY u.id, u.name \
-         HAVING count(o.id) > 3 ORDER BY orders DESC LIMIT 20",
-    ),
-];
-
-criterion_group!(benches, statements, long_texts, settings);
+criterion_group!(benches, statements, long_texts, parser, settings);
 criterion_main!(benches);

@@ -1,9 +1,11 @@
 //! The words of the language, and what each means to us.
 //!
-//! All keywords of PostgreSQL 14 to 18 are here, since a name that is *not* a keyword tells us something too:
-//! two plain names in a row are a thing and its alias (see `classify`). A few words that later versions are
-//! known to add come with them. Look-ups allocate nothing and compare at most a few words: the table is
-//! hashed when the program is compiled.
+//! All keywords of `words` are known, since a name that is *not* a keyword tells us something too: two plain
+//! names in a row are a thing and its alias (see `classify`). A look-up compares numbers, not letters: a name of
+//! up to sixteen bytes is one number, and the table is hashed when the program is compiled.
+
+use super::block::{Block, SIZE};
+use super::words::{COLUMN, RESERVED, SEQUENCE_COLUMNS, TYPE, UNRESERVED};
 
 /// A name that may be a keyword.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -27,14 +29,11 @@ impl Word {
     pub const PLAIN: Word = Word { category: Category::Plain, keyword: Keyword::Other };
 }
 
-/// The keyword that `name` is, in any case. A name has letters, digits, `_`, `$` and bytes from 0x80 on:
-/// nothing else, or folding would take a stranger for one of these.
+/// The keyword that the first `len` bytes of the block are, in any case. They are letters, digits, `_`, `$` and
+/// bytes from 0x80 on: nothing else, or folding would take a stranger for one of these.
 #[inline(always)]
-pub(super) fn word(name: &[u8]) -> Word {
-    if name.len() > LONGEST {
-        return Word::PLAIN;
-    }
-    let key = Key::of(name);
+pub(super) fn word(block: Block, len: usize) -> Word {
+    let key = Key(block.head(len) | FOLD);
     let mut slot = key.slot();
     loop {
         let index = SLOTS[slot];
@@ -42,51 +41,38 @@ pub(super) fn word(name: &[u8]) -> Word {
             return Word::PLAIN;
         }
         let entry = &ENTRIES[index as usize];
-        if entry.key.equals(key)
-            && (name.len() <= WHOLE || entry.spelling.as_bytes().eq_ignore_ascii_case(name))
-        {
+        if entry.key.0 == key.0 {
             return entry.word;
         }
         slot = (slot + 1) % SLOTS.len();
     }
 }
 
-/// A word's length and its first and last four bytes, folded to lower case: all there is to a word of up to
-/// eight.
-#[derive(Clone, Copy)]
-struct Key {
-    len: u32,
-    head: u32,
-    tail: u32,
+/// The keyword that a name of more than sixteen bytes is; there is one that long.
+pub(super) fn long_word(name: &[u8]) -> Word {
+    if name.eq_ignore_ascii_case(LONGEST.as_bytes()) { LONGEST_WORD } else { Word::PLAIN }
 }
 
-impl Key {
-    #[inline]
-    const fn of(name: &[u8]) -> Self {
-        let len = name.len();
-        let (head, tail) = match len {
-            0 => (0, 0),
-            1..=3 => (u32::from_le_bytes([name[0], name[len / 2], name[len - 1], 0]), 0),
-            _ => (
-                u32::from_le_bytes([name[0], name[1], name[2], name[3]]),
-                u32::from_le_bytes([name[len - 4], name[len - 3], name[len - 2], name[len - 1]]),
-            ),
-        };
-        Key { len: len as u32, head: head | FOLD, tail: tail | FOLD }
-    }
+/// A word of up to sixteen bytes, folded to lower case, with blanks behind it.
+#[derive(Clone, Copy)]
+struct Key(u128);
 
-    #[inline]
-    const fn equals(self, other: Key) -> bool {
-        self.len == other.len && self.head == other.head && self.tail == other.tail
+impl Key {
+    const fn of(word: &[u8]) -> Self {
+        let mut key = 0;
+        let mut at = word.len();
+        while at > 0 {
+            at -= 1;
+            key = key << 8 | word[at] as u128;
+        }
+        Key(key | FOLD)
     }
 
     /// Where the search for a word starts.
-    #[inline]
+    #[inline(always)]
     const fn slot(self) -> usize {
-        let mixed = self.head.wrapping_mul(0x9e37_79b1)
-            ^ self.tail.wrapping_mul(0x85eb_ca77).rotate_left(15)
-            ^ self.len.wrapping_mul(0xc2b2_ae3d);
-        (mixed.wrapping_mul(0x27d4_eb2f) >> (u32::BITS - SLOT_BITS)) as usize
+        let mixed = (self.0 as u64) ^ ((self.0 >> 64) as u64).rotate_left(29);
+        (mixed.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> (u64::BITS - SLOT_BITS)) as usize
     }
 }
 
@@ -257,98 +243,13 @@ keywords! {
     (Zone, "zone"),
 }
 
-/// Reserved, in every use.
-#[rustfmt::skip]
-const RESERVED: &[&str] = &[
-    "all", "analyse", "analyze", "and", "any", "array", "as", "asc", "asymmetric", "both", "case",
-    "cast", "check", "collate", "column", "constraint", "create", "current_catalog",
-    "current_date", "current_role", "current_time", "current_timestamp", "current_user",
-    "default", "deferrable", "desc", "distinct", "do", "else", "end", "except", "false", "fetch",
-    "for", "foreign", "from", "grant", "group", "having", "in", "initially", "intersect", "into",
-    "lateral", "leading", "limit", "localtime", "localtimestamp", "not", "null", "offset", "on",
-    "only", "or", "order", "placing", "primary", "references", "returning", "select",
-    "session_user", "some", "symmetric", "system_user", "table", "then", "to", "trailing", "true",
-    "union", "unique", "user", "using", "variadic", "when", "where", "window", "with",
-];
-
-/// Not reserved as the name of a column, but of a function or type.
-#[rustfmt::skip]
-const COLUMN: &[&str] = &[
-    "between", "bigint", "bit", "boolean", "char", "character", "coalesce", "dec", "decimal",
-    "exists", "extract", "float", "graph_table", "greatest", "grouping", "inout", "int",
-    "integer", "interval", "json", "json_array", "json_arrayagg", "json_exists", "json_object",
-    "json_objectagg", "json_query", "json_scalar", "json_serialize", "json_table", "json_value",
-    "least", "merge_action", "national", "nchar", "none", "normalize", "nullif", "numeric", "out",
-    "overlay", "position", "precision", "real", "row", "setof", "smallint", "substring", "time",
-    "timestamp", "treat", "trim", "values", "varchar", "xmlattributes", "xmlconcat", "xmlelement",
-    "xmlexists", "xmlforest", "xmlnamespaces", "xmlparse", "xmlpi", "xmlroot", "xmlserialize",
-    "xmltable",
-];
-
-/// Reserved, though a function or type may be named so.
-#[rustfmt::skip]
-const TYPE: &[&str] = &[
-    "authorization", "binary", "collation", "concurrently", "cross", "current_schema", "freeze",
-    "full", "ilike", "inner", "is", "isnull", "join", "left", "like", "natural", "notnull",
-    "outer", "overlaps", "right", "similar", "tablesample", "verbose",
-];
-
-#[rustfmt::skip]
-const UNRESERVED: &[&str] = &[
-    "abort", "absent", "absolute", "access", "action", "add", "admin", "after", "aggregate",
-    "also", "alter", "always", "asensitive", "assertion", "assignment", "at", "atomic", "attach",
-    "attribute", "backward", "before", "begin", "breadth", "by", "cache", "call", "called",
-    "cascade", "cascaded", "catalog", "chain", "characteristics", "checkpoint", "class", "close",
-    "cluster", "columns", "comment", "comments", "commit", "committed", "compression",
-    "conditional", "configuration", "conflict", "connection", "constraints", "content",
-    "continue", "conversion", "copy", "cost", "csv", "cube", "current", "cursor", "cycle", "data",
-    "database", "day", "deallocate", "declare", "defaults", "deferred", "definer", "delete",
-    "delimiter", "delimiters", "depends", "depth", "destination", "detach", "dictionary",
-    "disable", "discard", "document", "domain", "double", "drop", "each", "edge", "empty",
-    "enable", "encoding", "encrypted", "enforced", "enum", "error", "escape", "event", "exclude",
-    "excluding", "exclusive", "execute", "explain", "expression", "extension", "external",
-    "family", "filter", "finalize", "first", "following", "force", "format", "forward",
-    "function", "functions", "generated", "global", "granted", "groups", "handler", "header",
-    "hold", "hour", "identity", "if", "ignore", "immediate", "immutable", "implicit", "import",
-    "include", "including", "increment", "indent", "index", "indexes", "inherit", "inherits",
-    "inline", "input", "insensitive", "insert", "instead", "invoker", "isolation", "keep", "key",
-    "keys", "label", "language", "large", "last", "leakproof", "level", "listen", "load", "local",
-    "location", "lock", "locked", "logged", "lsn", "mapping", "match", "matched", "materialized",
-    "maxvalue", "merge", "method", "minute", "minvalue", "mode", "month", "move", "name", "names",
-    "nested", "new", "next", "nfc", "nfd", "nfkc", "nfkd", "no", "node", "normalized", "nothing",
-    "notify", "nowait", "nulls", "object", "objects", "of", "off", "oids", "old", "omit",
-    "operator", "option", "options", "ordinality", "others", "over", "overriding", "owned",
-    "owner", "parallel", "parameter", "parser", "partial", "partition", "passing", "password",
-    "path", "period", "plan", "plans", "policy", "preceding", "prepare", "prepared", "preserve",
-    "prior", "privileges", "procedural", "procedure", "procedures", "program", "properties",
-    "property", "publication", "quote", "quotes", "range", "read", "reassign", "recheck",
-    "recursive", "ref", "referencing", "refresh", "reindex", "relationship", "relationships",
-    "relative", "release", "rename", "repack", "repeatable", "replace", "replica", "reset",
-    "respect", "restart", "restrict", "return", "returns", "revoke", "role", "rollback", "rollup",
-    "routine", "routines", "rows", "rule", "savepoint", "scalar", "schema", "schemas", "scroll",
-    "search", "second", "security", "sequence", "sequences", "serializable", "server", "session",
-    "set", "sets", "share", "show", "simple", "skip", "snapshot", "source", "sql", "stable",
-    "standalone", "start", "statement", "statistics", "stdin", "stdout", "storage", "stored",
-    "strict", "string", "strip", "subscription", "support", "sysid", "system", "tables",
-    "tablespace", "target", "temp", "template", "temporary", "text", "ties", "transaction",
-    "transform", "trigger", "truncate", "trusted", "type", "types", "uescape", "unbounded",
-    "uncommitted", "unconditional", "unencrypted", "unknown", "unlisten", "unlogged", "until",
-    "update", "vacuum", "valid", "validate", "validator", "value", "varying", "version", "vertex",
-    "view", "views", "virtual", "volatile", "wait", "whitespace", "within", "without", "work",
-    "wrapper", "write", "xml", "year", "yes", "zone",
-];
-
-/// Columns of every sequence, no keywords.
-const SEQUENCE_COLUMNS: &[&str] = &["is_called", "last_value"];
-
 struct Entry {
-    spelling: &'static str,
     key: Key,
     word: Word,
 }
 
 static ENTRIES: [Entry; COUNT] = {
-    let mut entries = [const { Entry { spelling: "", key: Key::of(b""), word: Word::PLAIN } }; COUNT];
+    let mut entries = [const { Entry { key: Key(0), word: Word::PLAIN } }; COUNT];
     let mut count = 0;
     let lists = [
         (RESERVED, Category::Fixed),
@@ -362,11 +263,15 @@ static ENTRIES: [Entry; COUNT] = {
         let (words, category) = lists[list];
         let mut at = 0;
         while at < words.len() {
-            let spelling = words[at];
-            let word = Word { category, keyword: named(spelling.as_bytes()) };
-            entries[count] = Entry { spelling, key: Key::of(spelling.as_bytes()), word };
-            count += 1;
+            let spelling = words[at].as_bytes();
             at += 1;
+            if equal(spelling, LONGEST.as_bytes()) {
+                continue;
+            }
+            assert!(spelling.len() <= SIZE);
+            entries[count] =
+                Entry { key: Key::of(spelling), word: Word { category, keyword: named(spelling) } };
+            count += 1;
         }
         list += 1;
     }
@@ -413,42 +318,55 @@ static SLOTS: [u16; 1 << SLOT_BITS] = {
     slots
 };
 
-const COUNT: usize = RESERVED.len() + COLUMN.len() + TYPE.len() + UNRESERVED.len() + SEQUENCE_COLUMNS.len();
+/// How many words have a key: all but the longest.
+const COUNT: usize =
+    RESERVED.len() + COLUMN.len() + TYPE.len() + UNRESERVED.len() + SEQUENCE_COLUMNS.len() - 1;
 
 /// Four times as many slots as words: nearly every search ends at its first slot.
 const SLOT_BITS: u32 = 11;
 const FREE: u16 = u16::MAX;
-const FOLD: u32 = 0x2020_2020;
-/// How long a word may be for its key to tell it from all others.
-const WHOLE: usize = 8;
-const LONGEST: usize = "current_timestamp".len();
+const FOLD: u128 = u128::from_ne_bytes([b' '; SIZE]);
+
+const LONGEST: &str = "current_timestamp";
+const LONGEST_WORD: Word = Word { category: Category::Fixed, keyword: Keyword::Other };
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn lists() -> impl Iterator<Item = (&'static str, Category)> {
+        let fixed = RESERVED.iter().chain(COLUMN).map(|word| (*word, Category::Fixed));
+        let callable = TYPE.iter().chain(UNRESERVED).map(|word| (*word, Category::Callable));
+        fixed.chain(callable).chain(SEQUENCE_COLUMNS.iter().map(|word| (*word, Category::Plain)))
+    }
+
+    /// What the lexer does with a name.
+    fn look_up(name: &[u8]) -> Word {
+        if name.len() > SIZE { long_word(name) } else { word(Block::at(name, 0), name.len()) }
+    }
+
     #[test]
     fn every_word_is_found_in_any_case() {
-        for Entry { spelling, word: expected, .. } in &ENTRIES {
-            assert!(spelling.len() <= LONGEST);
-            assert_eq!(word(spelling.as_bytes()), *expected, "{spelling}");
-            assert_eq!(word(spelling.to_ascii_uppercase().as_bytes()), *expected, "{spelling}");
+        for (spelling, category) in lists() {
+            let expected = Word { category, keyword: named(spelling.as_bytes()) };
+            assert_eq!(look_up(spelling.as_bytes()), expected, "{spelling}");
+            assert_eq!(look_up(spelling.to_ascii_uppercase().as_bytes()), expected, "{spelling}");
         }
     }
 
     #[test]
     fn every_named_word_is_in_a_list() {
         for (spelling, keyword) in NAMED {
-            assert_eq!(word(spelling.as_bytes()).keyword, *keyword, "{spelling}");
+            assert_eq!(look_up(spelling.as_bytes()).keyword, *keyword, "{spelling}");
         }
     }
 
     #[test]
     fn no_word_is_in_two_lists() {
-        let mut spellings: Vec<_> = ENTRIES.iter().map(|entry| entry.spelling).collect();
+        let mut spellings: Vec<_> = lists().map(|(spelling, _)| spelling).collect();
         spellings.sort();
         spellings.dedup();
-        assert_eq!(spellings.len(), COUNT);
+        assert_eq!(spellings.len(), lists().count());
     }
 
     #[test]
@@ -465,7 +383,7 @@ mod tests {
             "current_timestamps",
             "\u{e9}t\u{e9}",
         ] {
-            assert_eq!(word(name.as_bytes()), Word::PLAIN, "{name}");
+            assert_eq!(look_up(name.as_bytes()), Word::PLAIN, "{name}");
         }
     }
 

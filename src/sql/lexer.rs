@@ -9,7 +9,10 @@
 use memchr::{memchr, memchr2, memmem};
 
 use super::Dialect;
-use super::keyword::{Keyword, Word, word};
+use super::block::{Block, SIZE};
+use super::keyword::{Word, long_word, word};
+use super::token::Span;
+pub(super) use super::token::{Kind, Token};
 
 /// The tokens of one text. Asking on after [`Kind::End`] gives `End` again.
 #[derive(Clone, Copy)]
@@ -27,98 +30,6 @@ pub(super) struct Lexer<'a> {
     pub doubtful_name: bool,
     /// Whether a string held such a byte where a backslash counts: it may end elsewhere than we think.
     pub doubtful_string: bool,
-}
-
-/// A piece of the text.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) struct Token {
-    pub kind: Kind,
-    /// What keyword a [`Kind::Word`] is; of all others, none.
-    pub word: Word,
-    span: Span,
-}
-
-/// Where a token stands: its start in the low half, its end in the high half. One number instead of two,
-/// because tokens are copied through memory: a copy that loads both at once would have to wait until two
-/// stores are done, and that wait was a quarter of all time.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-struct Span(u64);
-
-impl Span {
-    #[inline(always)]
-    fn new(start: usize, end: usize) -> Self {
-        Span(start as u64 | (end as u64) << u32::BITS)
-    }
-
-    #[inline(always)]
-    fn start(self) -> usize {
-        self.0 as u32 as usize
-    }
-
-    #[inline(always)]
-    fn end(self) -> usize {
-        (self.0 >> u32::BITS) as usize
-    }
-}
-
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Kind {
-    /// Nothing but white space and comments was left.
-    End,
-    /// A name or keyword without quotes.
-    Word,
-    /// `"…"`
-    QuotedName,
-    /// `U&"…"`
-    UnicodeName,
-    /// `'…'` and `N'…'` where a backslash is an ordinary character, `B'…'` and `X'…'`.
-    String,
-    /// `E'…'`, and `'…'` where a backslash escapes.
-    EscapeString,
-    /// `U&'…'`
-    UnicodeString,
-    /// `$$…$$` or `$tag$…$tag$`
-    DollarString,
-    /// `$1`
-    Parameter,
-    Number,
-    Open,
-    Close,
-    OpenBracket,
-    CloseBracket,
-    Comma,
-    Semicolon,
-    Dot,
-    /// `::`
-    Cast,
-    /// A lone `=`.
-    Equals,
-    /// Any other run of operator characters, and a lone `:`.
-    Operator,
-    /// A byte that means nothing in SQL.
-    Other,
-}
-
-impl Token {
-    /// A token that nothing was lexed to.
-    pub const NOTHING: Token = Token { kind: Kind::Other, word: Word::PLAIN, span: Span(0) };
-
-    pub fn keyword(self) -> Keyword {
-        self.word.keyword
-    }
-
-    pub fn is_name(self) -> bool {
-        matches!(self.kind, Kind::Word | Kind::QuotedName | Kind::UnicodeName)
-    }
-
-    /// Whether a statement without parentheses ends here.
-    pub fn ends_statement(self) -> bool {
-        matches!(self.kind, Kind::End | Kind::Semicolon)
-    }
-
-    pub fn is_string(self) -> bool {
-        matches!(self.kind, Kind::String | Kind::EscapeString | Kind::UnicodeString | Kind::DollarString)
-    }
 }
 
 impl<'a> Lexer<'a> {
@@ -155,56 +66,196 @@ impl<'a> Lexer<'a> {
         self.next_inlined()
     }
 
-    /// The same for the one loop that reads nearly all tokens: there a token is never put together in memory.
+    /// The same for the one loop that reads nearly all tokens: there the lexer and the token are never put together
+    /// in memory, as long as what is not inlined takes the lexer by value.
     #[inline(always)]
     pub fn next_inlined(&mut self) -> Token {
         loop {
-            let start = self.at;
-            let Some(&byte) = self.text.get(start) else {
-                return self.token(Kind::End, start);
+            let mut start = self.at;
+            // The vertical tab is white space since PostgreSQL 16, an error before.
+            let byte = loop {
+                let Some(&byte) = self.text.get(start) else {
+                    self.at = start;
+                    return self.token(Kind::End, start);
+                };
+                if byte != b' ' && !matches!(byte, b'\t'..=b'\r') {
+                    break byte;
+                }
+                start += 1;
             };
             self.at = start + 1;
-            let kind = match CLASS[byte as usize] {
-                Class::Space => continue,
-                Class::Name => return self.name(start),
-                Class::Prefix => match self.prefixed(byte) {
-                    Some(kind) => kind,
-                    None => return self.name(start),
-                },
-                Class::Digit => self.number(),
-                Class::Quote => self.plain_string(),
-                Class::DoubleQuote => self.quoted(Kind::QuotedName),
-                Class::Dollar => self.dollar(),
-                Class::Single(kind) => kind,
-                Class::Dot => match self.ahead(0) {
-                    Some(b'0'..=b'9') => {
-                        self.at = start;
-                        self.fraction();
-                        Kind::Number
-                    }
-                    _ => Kind::Dot,
-                },
-                Class::Colon => match self.ahead(0) {
-                    Some(b':') => {
-                        self.at += 1;
-                        Kind::Cast
-                    }
-                    Some(b'=') => {
-                        self.at += 1;
-                        Kind::Operator
-                    }
-                    _ => Kind::Operator,
-                },
-                Class::Operator => {
-                    if self.skip_comment(byte) {
-                        continue;
-                    }
-                    self.operator(byte)
+            // Two steps for nearly all tokens, since a jump over all classes is foreseen less often.
+            let class = CLASS[byte as usize];
+            if let Class::Name = class {
+                return self.name(start);
+            }
+            if let Class::Single = class {
+                return self.token(SINGLE[byte as usize], start);
+            }
+            let usual = match class {
+                Class::Prefix if !matches!(self.ahead(0), Some(b'\'' | b'&')) => return self.name(start),
+                Class::Digit => self.plain_number(),
+                Class::Dollar => self.parameter(),
+                Class::Quote if self.dialect.standard_conforming_strings => self.simple_string(),
+                Class::DoubleQuote => self.simple_name(),
+                Class::Dot if !matches!(self.ahead(0), Some(b'0'..=b'9')) => Some(Kind::Dot),
+                Class::Operator if byte == b'-' && self.ahead(0) == Some(b'-') => {
+                    self.line_comment();
+                    continue;
                 }
-                Class::Other => Kind::Other,
+                Class::Operator if !self.ahead(0).is_some_and(is_operator) => {
+                    Some(if byte == b'=' { Kind::Equals } else { Kind::Operator })
+                }
+                _ => None,
             };
-            return self.token(kind, start);
+            if let Some(kind) = usual {
+                return self.token(kind, start);
+            }
+            let token;
+            (*self, token) = self.unusual(byte);
+            if let Some(token) = token {
+                return token;
+            }
         }
+    }
+
+    /// Digits, perhaps with a dot between them, and nothing behind that may belong to the number.
+    #[inline(always)]
+    fn plain_number(&mut self) -> Option<Kind> {
+        let mut end = self.end_of_digits(self.at);
+        if let Some([b'.', b'0'..=b'9', ..]) = self.text.get(end..) {
+            end = self.end_of_digits(end + 1);
+        }
+        if let Some(b'_' | b'.' | b'a'..=b'z' | b'A'..=b'Z') = self.text.get(end) {
+            return None;
+        }
+        self.at = end;
+        Some(Kind::Number)
+    }
+
+    /// A dollar sign has been read, and digits follow.
+    #[inline(always)]
+    fn parameter(&mut self) -> Option<Kind> {
+        let end = self.end_of_digits(self.at);
+        (end > self.at).then(|| {
+            self.at = end;
+            Kind::Parameter
+        })
+    }
+
+    /// Byte by byte: numbers are short, and where their ends are foreseen nothing waits for a count.
+    #[inline(always)]
+    fn end_of_digits(&self, start: usize) -> usize {
+        let mut end = start;
+        while let Some(b'0'..=b'9') = self.text.get(end) {
+            end += 1;
+        }
+        end
+    }
+
+    /// A string that ends at the next quote: nothing stands behind that may belong to it.
+    #[inline(always)]
+    fn simple_string(&mut self) -> Option<Kind> {
+        let end = self.quote_behind(self.at)? + 1;
+        match self.text.get(end..) {
+            Some([b'\'' | b'-' | b'\t'..=b'\r', ..]) => return None,
+            Some([b' ', b' ' | b'-' | b'\t'..=b'\r', ..]) => return None,
+            _ => self.at = end,
+        }
+        Some(Kind::String)
+    }
+
+    /// A quoted name that ends at the next quote.
+    #[inline(always)]
+    fn simple_name(&mut self) -> Option<Kind> {
+        let rest = &self.text[self.at..];
+        let end = memchr(b'"', rest)? + 1;
+        if rest.get(end) == Some(&b'"') {
+            return None;
+        }
+        self.at += end;
+        Some(Kind::QuotedName)
+    }
+
+    /// The rest of a token that begins with `byte`, which has been read; nothing, if it is a comment.
+    #[inline(never)]
+    fn unusual(mut self, byte: u8) -> (Self, Option<Token>) {
+        let start = self.at - 1;
+        let kind = match CLASS[byte as usize] {
+            Class::Prefix => match self.prefixed(byte) {
+                Some(kind) => kind,
+                None => {
+                    let token = self.name(start);
+                    return (self, Some(token));
+                }
+            },
+            Class::Digit => self.number(),
+            Class::Quote => self.plain_string(),
+            Class::DoubleQuote => self.quoted(Kind::QuotedName),
+            Class::Dollar => self.dollar(),
+            Class::Dot => {
+                self.at = start;
+                self.fraction();
+                Kind::Number
+            }
+            Class::Colon => match self.ahead(0) {
+                Some(b':') => {
+                    self.at += 1;
+                    Kind::Cast
+                }
+                Some(b'=') => {
+                    self.at += 1;
+                    Kind::Operator
+                }
+                _ => Kind::Operator,
+            },
+            Class::Operator => {
+                if (byte, self.ahead(0)) == (b'/', Some(b'*')) {
+                    self.at += 1;
+                    self.block_comment();
+                    return (self, None);
+                }
+                self.operator(byte)
+            }
+            _ => Kind::Other,
+        };
+        let token = self.token(kind, start);
+        (self, Some(token))
+    }
+
+    /// A comma has been read: skips constants with a comma behind each, so that the last comma is the one that was
+    /// read. Long texts are mostly that: rows to insert, lists to look in.
+    #[inline(always)]
+    pub fn skip_constants(&mut self) {
+        loop {
+            let start = self.at + usize::from(self.ahead(0) == Some(b' '));
+            let end = match self.text.get(start..) {
+                Some([b'0'..=b'9', ..]) => self.end_of_digits(start + 1),
+                Some([b'$', b'0'..=b'9', ..]) => self.end_of_digits(start + 2),
+                Some([b'\'', ..]) if self.dialect.standard_conforming_strings => {
+                    match self.quote_behind(start + 1) {
+                        Some(quote) => quote + 1,
+                        None => return,
+                    }
+                }
+                _ => return,
+            };
+            // Right behind its last byte: so the number, or the string, has ended.
+            if self.text.get(end) != Some(&b',') {
+                return;
+            }
+            self.at = end + 1;
+        }
+    }
+
+    /// Where the next single quote stands.
+    #[inline(always)]
+    fn quote_behind(&self, start: usize) -> Option<usize> {
+        let near = Block::at(self.text, start).len_before(b'\'');
+        if near < 8 {
+            return Some(start + near);
+        }
+        memchr(b'\'', &self.text[start..]).map(|len| start + len)
     }
 
     #[inline(always)]
@@ -222,16 +273,22 @@ impl<'a> Lexer<'a> {
         self.text.get(self.at + by).copied()
     }
 
-    /// The rest of a name whose first byte has been read.
+    /// The rest of a name that starts at `start`.
     #[inline(always)]
     fn name(&mut self, start: usize) -> Token {
-        let rest = &self.text[self.at..];
-        self.at += rest.iter().position(|&byte| !IN_NAME[byte as usize]).unwrap_or(rest.len());
-        let name = &self.text[start..self.at];
-        if !self.dialect.ascii_safe && !name.is_ascii() {
+        let block = Block::at(self.text, start);
+        self.at = start + block.word_len();
+        while let Some(&byte) = self.text.get(self.at)
+            && IN_NAME[byte as usize]
+        {
+            self.at += 1;
+        }
+        let len = self.at - start;
+        let word = if len <= SIZE { word(block, len) } else { long_word(&self.text[start..self.at]) };
+        if !self.dialect.ascii_safe && !self.text[start..self.at].is_ascii() {
             self.doubtful_name = true;
         }
-        Token { word: word(name), ..self.token(Kind::Word, start) }
+        Token { word, ..self.token(Kind::Word, start) }
     }
 
     /// A letter has been read: the rest of a string or quoted name if it is the prefix of one, as in `E'…'`,
@@ -432,20 +489,10 @@ impl<'a> Lexer<'a> {
         }
     }
 
-    /// Skips a comment that starts with the operator character just read, if one does.
-    fn skip_comment(&mut self, byte: u8) -> bool {
-        match (byte, self.ahead(0)) {
-            (b'-', Some(b'-')) => {
-                self.at += memchr2(b'\n', b'\r', &self.text[self.at..]).unwrap_or(self.text.len() - self.at);
-                true
-            }
-            (b'/', Some(b'*')) => {
-                self.at += 1;
-                self.block_comment();
-                true
-            }
-            _ => false,
-        }
+    /// The rest of a comment that ends with the line.
+    #[inline(always)]
+    fn line_comment(&mut self) {
+        self.at += memchr2(b'\n', b'\r', &self.text[self.at..]).unwrap_or(self.text.len() - self.at);
     }
 
     /// The rest of a `/* … */` comment, which may hold others.
@@ -488,7 +535,7 @@ impl<'a> Lexer<'a> {
         }
         let mut usual = is_usual(first);
         while let Some(byte) = self.ahead(0) {
-            if !matches!(CLASS[byte as usize], Class::Operator) {
+            if !is_operator(byte) {
                 break;
             }
             if matches!((byte, self.ahead(1)), (b'-', Some(b'-')) | (b'/', Some(b'*'))) {
@@ -507,15 +554,20 @@ impl<'a> Lexer<'a> {
     }
 }
 
+#[inline(always)]
+fn is_operator(byte: u8) -> bool {
+    matches!(CLASS[byte as usize], Class::Operator)
+}
+
 /// Whether standard SQL has operators with this character.
 fn is_usual(operator: u8) -> bool {
     matches!(operator, b'+' | b'-' | b'*' | b'/' | b'<' | b'>' | b'=')
 }
 
 /// What a byte may start.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
 enum Class {
-    Space,
     Name,
     /// A letter that makes a following quote special.
     Prefix,
@@ -526,7 +578,8 @@ enum Class {
     Dot,
     Colon,
     Operator,
-    Single(Kind),
+    /// A token of its own: see [`SINGLE`].
+    Single,
     Other,
 }
 
@@ -535,8 +588,6 @@ static CLASS: [Class; 256] = {
     let mut byte = 0;
     while byte < 256 {
         table[byte] = match byte as u8 {
-            // The vertical tab is white space since PostgreSQL 16, an error before.
-            b' ' | b'\t' | b'\n' | b'\r' | 0x0b | 0x0c => Class::Space,
             b'b' | b'B' | b'e' | b'E' | b'n' | b'N' | b'u' | b'U' | b'x' | b'X' => Class::Prefix,
             b'a'..=b'z' | b'A'..=b'Z' | b'_' | 0x80.. => Class::Name,
             b'0'..=b'9' => Class::Digit,
@@ -545,18 +596,24 @@ static CLASS: [Class; 256] = {
             b'$' => Class::Dollar,
             b'.' => Class::Dot,
             b':' => Class::Colon,
-            b'(' => Class::Single(Kind::Open),
-            b')' => Class::Single(Kind::Close),
-            b'[' => Class::Single(Kind::OpenBracket),
-            b']' => Class::Single(Kind::CloseBracket),
-            b',' => Class::Single(Kind::Comma),
-            b';' => Class::Single(Kind::Semicolon),
+            b'(' | b')' | b'[' | b']' | b',' | b';' => Class::Single,
             b'~' | b'!' | b'@' | b'#' | b'^' | b'&' | b'|' | b'`' | b'?' | b'+' | b'-' | b'*' | b'/'
             | b'%' | b'<' | b'>' | b'=' => Class::Operator,
             _ => Class::Other,
         };
         byte += 1;
     }
+    table
+};
+
+static SINGLE: [Kind; 256] = {
+    let mut table = [Kind::Other; 256];
+    table[b'(' as usize] = Kind::Open;
+    table[b')' as usize] = Kind::Close;
+    table[b'[' as usize] = Kind::OpenBracket;
+    table[b']' as usize] = Kind::CloseBracket;
+    table[b',' as usize] = Kind::Comma;
+    table[b';' as usize] = Kind::Semicolon;
     table
 };
 

@@ -9,7 +9,10 @@
 //! | file | its subject |
 //! |---|---|
 //! | `lexer` | bytes to tokens, by section 4.1 of the PostgreSQL manual |
-//! | `keyword` | the words of the language, and what each means to us |
+//! | `token` | what a token is |
+//! | `block` | sixteen bytes of a text at once |
+//! | `keyword` | the words that mean something to us, and how one is looked up |
+//! | `words` | all words of the language |
 //! | `functions` | which built-in functions a replica may run, and which ones leave something behind |
 //! | `relations` | which system views describe one node, so that only the primary's answer will do |
 //! | `classify` | one statement after the other to intent and effects |
@@ -26,6 +29,7 @@
 //! that share the name of a harmless built-in one. A standby refuses what writes among these with 25006, and
 //! the router learns from that.
 
+mod block;
 mod body;
 mod calls;
 mod changes;
@@ -39,6 +43,8 @@ mod prepared;
 mod relations;
 mod scan;
 mod statement;
+mod token;
+mod words;
 
 pub use body::{Body, body};
 pub use calls::{Calls, calls};

@@ -48,74 +48,66 @@ impl<'a> Scan<'a> {
     }
 
     fn read(&mut self, first: Token, inside: bool) {
+        self.lexer = self.read_with(self.lexer, &first, inside);
+    }
+
+    /// Reads on with a lexer that stays out of memory, and returns it.
+    fn read_with(&mut self, mut lexer: Lexer<'a>, first: &Token, inside: bool) -> Lexer<'a> {
         let mut bounds = Bounds::default();
         let mut last = Last::new();
         let mut distinct_on = DistinctOn::default();
-        let mut token = first;
+        let mut token = *first;
         loop {
-            match token.kind {
-                Kind::End => return,
-                Kind::Semicolon => {
-                    if bounds.semicolon() {
-                        return;
+            if token.is_name() {
+                if last.place == Place::Dot {
+                    last.part(token);
+                    self.relation(token.kind, lexer.bytes(token));
+                } else {
+                    last.name(token);
+                    if token.word.category == Category::Plain {
+                        self.relation(token.kind, lexer.bytes(token));
                     }
-                    last.set(Place::Gap);
+                    if token.word.keyword != Keyword::Other {
+                        bounds.word(last.before.keyword, token.word.keyword);
+                        self.keyword(last.before.keyword, token.word.keyword, lexer);
+                    }
                 }
-                Kind::Word | Kind::QuotedName | Kind::UnicodeName => self.name(token, &mut last, &mut bounds),
-                Kind::Dot => last.dot(),
-                Kind::Open => {
-                    if last.place == Place::Name {
-                        self.call(&last);
-                        if last.keyword == Keyword::On && last.before.keyword == Keyword::Distinct {
-                            distinct_on.open(bounds.depth());
+            } else if token.kind == Kind::Comma {
+                lexer.skip_constants();
+                last.set(Place::Comma);
+            } else if let Some(place) = place_behind(token.kind) {
+                last.set(place);
+            } else {
+                match token.kind {
+                    Kind::Dot => last.dot(),
+                    Kind::Open => {
+                        if last.place == Place::Name {
+                            self.call(&last, lexer);
+                            if last.keyword == Keyword::On && last.before.keyword == Keyword::Distinct {
+                                distinct_on.open(bounds.depth());
+                            }
                         }
+                        bounds.open();
+                        last.set(Place::Gap);
                     }
-                    bounds.open();
-                    last.set(Place::Gap);
-                }
-                Kind::Close => {
-                    bounds.close();
-                    if inside && bounds.depth() == 0 {
-                        return;
+                    Kind::Close => {
+                        bounds.close();
+                        if inside && bounds.depth() == 0 {
+                            return lexer;
+                        }
+                        last.set(if distinct_on.close(bounds.depth()) { Place::Gap } else { Place::Operand });
                     }
-                    last.set(if distinct_on.close(bounds.depth()) { Place::Gap } else { Place::Operand });
+                    Kind::Semicolon if !bounds.semicolon() => last.set(Place::Gap),
+                    _ => return lexer,
                 }
-                Kind::Cast => last.set(Place::Cast),
-                Kind::Comma => last.set(Place::Comma),
-                Kind::CloseBracket
-                | Kind::Number
-                | Kind::Parameter
-                | Kind::String
-                | Kind::EscapeString
-                | Kind::UnicodeString
-                | Kind::DollarString => last.set(Place::Operand),
-                Kind::OpenBracket | Kind::Equals | Kind::Operator | Kind::Other => last.set(Place::Gap),
             }
-            token = self.lexer.next_inlined();
-        }
-    }
-
-    /// Takes in a name: what it says by itself, and what it is to the parenthesis that may follow.
-    #[inline(always)]
-    fn name(&mut self, token: Token, last: &mut Last, bounds: &mut Bounds) {
-        if last.place == Place::Dot {
-            last.part(token);
-            self.relation(token.kind, self.lexer.bytes(token));
-            return;
-        }
-        let word = token.word;
-        last.name(token);
-        if word.category == Category::Plain {
-            self.relation(token.kind, self.lexer.bytes(token));
-        }
-        if word.keyword != Keyword::Other {
-            bounds.word(last.before.keyword, word.keyword);
-            self.keyword(last.before.keyword, word.keyword);
+            token = lexer.next_inlined();
         }
     }
 
     /// Notes what a keyword says wherever it stands, knowing the one directly before it.
-    fn keyword(&mut self, before: Keyword, keyword: Keyword) {
+    #[inline(always)]
+    fn keyword(&mut self, before: Keyword, keyword: Keyword, lexer: Lexer) {
         match keyword {
             Keyword::Insert | Keyword::Update | Keyword::Delete | Keyword::Merge => self.harmless = false,
             Keyword::Into => {
@@ -135,7 +127,7 @@ impl<'a> Scan<'a> {
             }
             Keyword::Execute if before == Keyword::As => self.effects |= Effects::EXECUTE,
             // A sequence's own columns: on a replica they may be ahead of the primary's.
-            Keyword::LastValue | Keyword::IsCalled if self.lexer.peek().kind != Kind::Open => {
+            Keyword::LastValue | Keyword::IsCalled if lexer.peek().kind != Kind::Open => {
                 self.harmless = false
             }
             _ => {}
@@ -153,6 +145,10 @@ impl<'a> Scan<'a> {
                 return;
             }
         };
+        // Nearly every name of an application leaves here.
+        if !matches!(name, [b'p' | b'P', b'g' | b'G', b'_', ..]) {
+            return;
+        }
         if describes_one_node(name) {
             self.harmless = false;
         } else if is_temporary_schema(name) {
@@ -162,7 +158,7 @@ impl<'a> Scan<'a> {
     }
 
     /// A parenthesis has been read behind the name in `last`.
-    fn call(&mut self, last: &Last) {
+    fn call(&mut self, last: &Last, lexer: Lexer<'a>) {
         let before = &last.before;
         let simple = last.parts == 1;
         if simple && (last.word.category == Category::Fixed || before.is_operand()) {
@@ -177,7 +173,7 @@ impl<'a> Scan<'a> {
         if simple && is_pair(before.keyword, last.word.keyword) {
             return;
         }
-        let bytes = self.lexer.bytes(last.name);
+        let bytes = lexer.bytes(last.name);
         let (name, quoted) = match last.name.kind {
             Kind::Word => (bytes, false),
             Kind::QuotedName => (unquoted(bytes), true),
@@ -186,38 +182,38 @@ impl<'a> Scan<'a> {
                 return;
             }
         };
-        let built_in = simple || last.parts == 2 && self.is_pg_catalog(last.qualifier);
+        let built_in = simple || last.parts == 2 && is_pg_catalog(lexer, last.qualifier);
         match function(name, quoted) {
             Function::Harmless if built_in => {}
             Function::Leaves(effects) => {
                 self.effects |= effects;
                 self.harmless = false;
             }
-            _ if built_in && name.eq_ignore_ascii_case(b"current_setting") && self.is_custom_setting() => {}
+            _ if built_in && name.eq_ignore_ascii_case(b"current_setting") && is_custom_setting(lexer) => {}
             Function::Primary if built_in => self.harmless = false,
-            _ if simple && before.place == Place::Comma && heads_table_expression(self.lexer) => {}
+            _ if simple && before.place == Place::Comma && heads_table_expression(lexer) => {}
             _ => {
                 self.effects |= Effects::UNKNOWN_CALL;
                 self.harmless = false;
             }
         }
     }
+}
 
-    fn is_pg_catalog(&self, qualifier: Token) -> bool {
-        let bytes = self.lexer.bytes(qualifier);
-        match qualifier.kind {
-            Kind::Word => bytes.eq_ignore_ascii_case(b"pg_catalog"),
-            Kind::QuotedName => unquoted(bytes) == b"pg_catalog",
-            _ => false,
-        }
+fn is_pg_catalog(lexer: Lexer, qualifier: Token) -> bool {
+    let bytes = lexer.bytes(qualifier);
+    match qualifier.kind {
+        Kind::Word => bytes.eq_ignore_ascii_case(b"pg_catalog"),
+        Kind::QuotedName => unquoted(bytes) == b"pg_catalog",
+        _ => false,
     }
+}
 
-    /// Whether the next token is the name of a custom setting, as a plain string: only those have a dot. They
-    /// are carried from backend to backend, so any node can say them.
-    fn is_custom_setting(&self) -> bool {
-        let name = self.lexer.peek();
-        name.kind == Kind::String && self.lexer.bytes(name).contains(&b'.')
-    }
+/// Whether the next token is the name of a custom setting, as a plain string: only those have a dot. They
+/// are carried from backend to backend, so any node can say them.
+fn is_custom_setting(lexer: Lexer) -> bool {
+    let name = lexer.peek();
+    name.kind == Kind::String && lexer.bytes(name).contains(&b'.')
 }
 
 /// Whether what follows a name and a parenthesis is `column, … ) AS [[NOT] MATERIALIZED] ( query`. A function
@@ -279,6 +275,31 @@ enum Place {
     Name,
     Dot,
     Cast,
+}
+
+/// What stands before the next token, behind one that says nothing else.
+#[inline(always)]
+fn place_behind(kind: Kind) -> Option<Place> {
+    match kind {
+        Kind::Cast => Some(Place::Cast),
+        Kind::Comma => Some(Place::Comma),
+        Kind::CloseBracket
+        | Kind::Number
+        | Kind::Parameter
+        | Kind::String
+        | Kind::EscapeString
+        | Kind::UnicodeString
+        | Kind::DollarString => Some(Place::Operand),
+        Kind::OpenBracket | Kind::Equals | Kind::Operator | Kind::Other => Some(Place::Gap),
+        Kind::End
+        | Kind::Semicolon
+        | Kind::Dot
+        | Kind::Open
+        | Kind::Close
+        | Kind::Word
+        | Kind::QuotedName
+        | Kind::UnicodeName => None,
+    }
 }
 
 impl Last {
