@@ -235,6 +235,11 @@ impl Session {
         }
     }
 
+    /// As [`take_own_writes`](Self::take_own_writes), which may still be called.
+    pub fn own_writes(&self) -> bool {
+        self.own_writes
+    }
+
     /// Whether what was sent since the last call asks for the values this session's sequences had last.
     pub fn take_own_writes(&mut self) -> bool {
         std::mem::take(&mut self.own_writes)

@@ -48,7 +48,7 @@ impl Shard {
     }
 
     /// Cancels what the session that is meant does, if it is here and does anything; answers whose cancel is under way.
-    fn cancel_here(self: &Rc<Self>, process_id: u32, secret: &[u8]) -> Option<Target> {
+    fn cancel_here(self: &Rc<Self>, process_id: u32, secret: &[u8]) -> Option<Rc<Target>> {
         let seat = self.seats.meant_by(process_id, secret)?;
         if seat.queued.get() {
             seat.cancelled.set(true);
@@ -68,7 +68,7 @@ impl Shard {
 }
 
 /// Asks a server to stop what it does for a backend. One request at a time: a second one would say nothing new.
-pub(super) fn send(shard: Rc<Shard>, target: Target) {
+pub(super) fn send(shard: Rc<Shard>, target: Rc<Target>) {
     if target.cancels.get() > 0 {
         return;
     }

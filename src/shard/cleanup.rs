@@ -12,7 +12,6 @@ use crate::wire::{Frame, Head, build, frontend};
 
 use super::link::Link;
 use super::pools::Slot;
-use super::seats::Target;
 use super::{Shard, cancel};
 
 /// Takes a backend that came back in disorder, and gives it to the pool when it is in order.
@@ -44,16 +43,11 @@ async fn tidy(shard: &Rc<Shard>, link: &mut Link) -> Result<(), &'static str> {
             link.socket.send_with(frontend::put_sync);
             link.backend.ledger.owe(Owed::Sync);
         }
-        let target = Target {
-            address: link.address.clone(),
-            key: link.backend.key.clone(),
-            cancels: link.cancels.clone(),
-        };
-        cancel::send(shard.clone(), target);
+        cancel::send(shard.clone(), link.target.clone());
         settle(shard, link).await?;
     }
     // A cancel that is still under way would hit whoever comes next.
-    while link.cancels.get() > 0 {
+    while link.target.cancels.get() > 0 {
         shard.ring.sleep_until(Instant::now() + cancel::CANCEL_LOOK).await;
     }
     let mut failed = false;

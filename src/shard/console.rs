@@ -27,9 +27,10 @@ impl Relay {
 
     /// Answers the frame that waited for the server to answer all before it.
     pub(super) async fn answer_deferred(&mut self) {
-        if let Some((order, frame)) = self.deferred.take()
+        if let Some(deferred) = self.deferred.take()
             && !self.ignored()
         {
+            let (order, frame) = *deferred;
             self.answer(order, &frame).await;
             self.asked = None;
             if self.releasable() {

@@ -277,7 +277,7 @@ impl Relay {
                 if let Some(link) = &mut self.link {
                     link.backend.spoil("the session's settings could not be applied");
                 }
-                self.end = Some(Ending::Told(report));
+                self.end(Ending::Told(report));
                 Fate::Skip
             }
             Verdict::Ready(status) => {
@@ -291,7 +291,7 @@ impl Relay {
                 if self.session.take_defines() {
                     self.defined();
                 }
-                self.kept.clear();
+                self.shard.spare_batch(std::mem::take(&mut self.kept));
                 self.tries = 0;
                 self.answered(status);
                 Fate::Forward
@@ -351,7 +351,7 @@ impl Relay {
         if let Some(link) = &mut self.link {
             link.backend.spoil("the server ended the session");
         }
-        self.end = Some(Ending::Heard);
+        self.end(Ending::Heard);
     }
 
     /// Says what is ours to say now that its turn has come; `before` is called before each.

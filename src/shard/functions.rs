@@ -48,7 +48,7 @@ impl Relay {
             Judgement::Unknown(names) if self.looks < LOOKS_MAX => {
                 self.looks += 1;
                 link.socket.send_with(|out| link.backend.look(&ask_for(&names), out));
-                self.look = Some(Look { names, found: Vec::new() });
+                self.look = Some(Box::new(Look { names, found: Vec::new() }));
                 return false;
             }
             Judgement::Nothing => {}

@@ -22,6 +22,7 @@ use crate::session::settings::Value;
 use super::Shard;
 use super::link::{Incoming, Link};
 use super::pools::Slot;
+use super::seats::Target;
 
 /// What one pool lends and borrows.
 #[derive(Default)]
@@ -100,7 +101,7 @@ impl Shard {
         self.node_counters(link.key.node, |node| node.backends.sub(1));
         let (shard, slot) = (self.clone(), slot.clone());
         self.ring.spawn(async move {
-            let Link { backend, socket, settings, incarnation, address, expires, key, .. } = link;
+            let Link { backend, socket, settings, incarnation, target, expires, key, .. } = link;
             let lent = socket.detach().await.map(|fd| {
                 Box::new(Lent {
                     fd,
@@ -114,9 +115,9 @@ impl Shard {
                     statements: backend.prepared.all().into_iter().map(|statement| statement.0).collect(),
                     settings: settings.iter().map(|(name, value)| (name.to_vec(), text(value))).collect(),
                     incarnation,
-                    address: match address {
-                        Address::Tcp(address) => LentAddress::Tcp(address),
-                        Address::Unix(path) => LentAddress::Unix(path),
+                    address: match &target.address {
+                        Address::Tcp(address) => LentAddress::Tcp(*address),
+                        Address::Unix(path) => LentAddress::Unix(path.clone()),
                     },
                     expires,
                 })
@@ -144,6 +145,14 @@ impl Shard {
         }
         let statements_max = self.policy.borrow().config.pool.statements_max as usize;
         let key = BackendKey { process_id: lent.process_id, secret: lent.secret };
+        let target = Target {
+            address: match lent.address {
+                LentAddress::Tcp(address) => Address::Tcp(address),
+                LentAddress::Unix(path) => Address::Unix(path),
+            },
+            key: key.clone(),
+            cancels: Cell::default(),
+        };
         let mut backend = Backend::new(key, parameters, statements_max);
         for statement in lent.statements {
             backend.prepared.insert(StatementId(statement));
@@ -156,13 +165,9 @@ impl Shard {
             settings: Rc::new(settings),
             key: slot.key.clone(),
             incarnation: lent.incarnation,
-            address: match lent.address {
-                LentAddress::Tcp(address) => Address::Tcp(address),
-                LentAddress::Unix(path) => Address::Unix(path),
-            },
+            target: Rc::new(target),
             expires: lent.expires,
             last_writer: 0,
-            cancels: Rc::default(),
             reset_owed: false,
             copy_in: false,
         };

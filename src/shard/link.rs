@@ -16,6 +16,7 @@ use crate::topology::NodeAddress;
 use crate::wire::{Frame, Violation, frontend};
 
 use super::Shard;
+use super::seats::Target;
 
 /// See the module's text.
 pub(super) struct Link {
@@ -29,14 +30,12 @@ pub(super) struct Link {
     pub key: Rc<PoolKey>,
     /// The node's incarnation when this was opened; another one by now means that it must go.
     pub incarnation: u64,
-    /// The address it was opened to, where a cancel goes as well.
-    pub address: Address,
+    /// Whom a cancel means.
+    pub target: Rc<Target>,
     /// When it is too old to be used again.
     pub expires: Option<Instant>,
     /// The session whose writes came last: its sequences answer to currval.
     pub last_writer: u64,
-    /// Cancel requests under way that mean whoever has it now.
-    pub cancels: Rc<Cell<u32>>,
     /// Whether another session must not get it before a reset.
     pub reset_owed: bool,
     /// True exactly when the server waits for copy data.
@@ -177,16 +176,19 @@ impl Shard {
                     self.node_counters(key.node, |node| node.opened.add(1));
                     return Ok(Link {
                         id: self.next_id(),
+                        target: Rc::new(Target {
+                            address,
+                            key: backend_key.clone(),
+                            cancels: Cell::default(),
+                        }),
                         backend: Backend::new(backend_key, parameters, statements_max),
                         socket,
                         incoming: Incoming { held: held.split_off(at), ..Incoming::default() },
                         settings: SharedSettings::default(),
                         key: key.clone(),
                         incarnation,
-                        address,
                         expires,
                         last_writer: 0,
-                        cancels: Rc::default(),
                         reset_owed: false,
                         copy_in: false,
                     });

@@ -1,6 +1,6 @@
 //! A client from accept to its first ReadyForQuery: the startup packets, proving who it is, what it asked to be set.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -59,78 +59,131 @@ struct Guest {
     held: Vec<u8>,
 }
 
-/// Serves one connection from accept to goodbye.
+/// Serves one connection from accept to the end of its login; the session that begins then is a task of its own, so that
+/// it does not keep the room that a login needs.
 pub(super) async fn serve(shard: Rc<Shard>, socket: Socket) {
     shard.connections.set(shard.connections.get() + 1);
-    connection(shard.clone(), socket).await;
-    shard.connections.set(shard.connections.get() - 1);
-    shard.connection_ended();
+    if let Some(admitted) = log_in(&shard, socket).await {
+        let ring = shard.ring.clone();
+        return ring.spawn(admitted.serve());
+    }
+    shard.connection_left();
 }
 
-async fn connection(shard: Rc<Shard>, socket: Socket) {
+/// A client that is in.
+struct Admitted {
+    relay: Box<Relay>,
+    /// What the log calls it at the end, if connections are logged.
+    called: Option<Box<Called>>,
+}
+
+struct Called {
+    user: String,
+    database: String,
+    peer: Option<SocketAddr>,
+}
+
+impl Admitted {
+    async fn serve(self) {
+        let (shard, seat) = (self.relay.shard.clone(), self.relay.seat.clone());
+        let (client, reason) = self.relay.run().await;
+        Box::pin(shard.goodbye(client)).await;
+        shard.seats.give_up(&seat);
+        if let Some(called) = self.called {
+            let Called { user, database, peer } = *called;
+            tracing::info!(user, database, ?peer, reason, "client left");
+        }
+        shard.client_left();
+        shard.connection_left();
+    }
+}
+
+impl Shard {
+    fn client_left(&self) {
+        self.counters().clients.sub(1);
+        self.shared.process.client_leave();
+    }
+
+    fn connection_left(&self) {
+        self.connections.set(self.connections.get() - 1);
+        self.connection_ended();
+    }
+}
+
+async fn log_in(shard: &Rc<Shard>, socket: Socket) -> Option<Admitted> {
     socket.tune();
     let peer = socket.peer();
     let timeout = shard.policy.borrow().config.auth.login_timeout;
     let mut guest = Guest { shard: shard.clone(), socket, held: Vec::new() };
     let request = match shard.ring.deadline(Instant::now() + timeout, guest.request()).await {
         Some(Ok(request)) => request,
-        Some(Err(refusal)) => return guest.refuse(refusal).await,
-        None => return guest.refuse(Refusal::Silent).await,
+        Some(Err(refusal)) => {
+            guest.refuse(refusal).await;
+            return None;
+        }
+        None => {
+            guest.refuse(Refusal::Silent).await;
+            return None;
+        }
     };
     let client_max = shard.policy.borrow().config.pool.client_max;
     if shard.draining.get() {
         let report = Report::fatal(Sqlstate::CANNOT_CONNECT_NOW, "pgweir is shutting down");
-        return guest.refuse(report.into()).await;
+        guest.refuse(report.into()).await;
+        return None;
     }
     if !shard.shared.process.client_enter(client_max) {
         let report = Report::fatal(Sqlstate::TOO_MANY_CONNECTIONS, "sorry, too many clients already")
             .hint(format!("Raise pool.client_max ({client_max})."));
-        return guest.refuse(report.into()).await;
+        guest.refuse(report.into()).await;
+        return None;
     }
     // From here on the client counts, and must be counted out on every path.
     shard.counters().clients.add(1);
     let welcome = guest.welcome(&request, peer.map(|peer| peer.ip()));
-    match shard.ring.deadline(Instant::now() + timeout, welcome).await {
+    let refusal = match shard.ring.deadline(Instant::now() + timeout, welcome).await {
         Some(Ok((session, seat, parameters, mode))) => {
             shard.counters().logins.add(1);
-            if shard.policy.borrow().config.log.connections {
-                tracing::info!(user = &*request.user, database = &*request.database, peer = ?peer, "client connected");
-            }
+            let called = shard.policy.borrow().config.log.connections.then(|| {
+                tracing::info!(
+                    user = &*request.user,
+                    database = &*request.database,
+                    ?peer,
+                    "client connected"
+                );
+                Box::new(Called {
+                    user: request.user.to_string(),
+                    database: request.database.to_string(),
+                    peer,
+                })
+            });
             let Guest { socket, held, .. } = guest;
             let relay = Relay::new(
                 shard.clone(),
                 socket,
                 held,
-                seat.clone(),
+                seat,
                 session,
                 (&*request.database).into(),
                 (&*request.user).into(),
                 parameters,
                 mode,
             );
-            let reason = relay.run().await;
-            shard.seats.give_up(&seat);
-            if shard.policy.borrow().config.log.connections {
-                tracing::info!(user = &*request.user, database = &*request.database, peer = ?peer, reason, "client left");
-            }
+            return Some(Admitted { relay: Box::new(relay), called });
         }
-        Some(Err(refusal)) => {
-            shard.counters().logins_refused.add(1);
-            if let Refusal::Told(report) = &refusal {
-                tracing::info!(
-                    user = &*request.user, database = &*request.database, peer = ?peer,
-                    sqlstate = %report.sqlstate, message = report.message, "login refused"
-                );
-            }
-            guest.refuse(refusal).await;
-        }
-        None => {
-            shard.counters().logins_refused.add(1);
-            guest.refuse(Refusal::Silent).await;
-        }
+        Some(Err(refusal)) => refusal,
+        None => Refusal::Silent,
+    };
+    shard.counters().logins_refused.add(1);
+    if let Refusal::Told(report) = &refusal {
+        tracing::info!(
+            user = &*request.user, database = &*request.database, ?peer,
+            sqlstate = %report.sqlstate, message = report.message, "login refused"
+        );
     }
-    shard.counters().clients.sub(1);
-    shard.shared.process.client_leave();
+    guest.refuse(refusal).await;
+    shard.client_left();
+    None
 }
 
 impl Guest {

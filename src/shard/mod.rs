@@ -51,8 +51,8 @@ use crate::backend::Parameters;
 use crate::counters::{Latencies, NodeCounters, ShardCounters};
 use crate::door::{Policy, PoolKey, ShardId, Shared, Snapshot, ToControl, ToShard};
 use crate::limits::ACCEPTS_PER_TURN_MAX;
-use crate::ring::{Doorbell, Listener, Ring, support};
-use crate::session::{SharedSettings, StatementCache, StatementCount};
+use crate::ring::{Chunk, Doorbell, Listener, Ring, support};
+use crate::session::{Order, SharedSettings, StatementCache, StatementCount};
 use crate::topology::{NodeId, Topology};
 use crate::wire::Sqlstate;
 use crate::wire::backend::Report;
@@ -146,6 +146,8 @@ struct Shard {
     /// By database and user: what a server accepts for one, it may refuse for another.
     statements: RefCell<FxHashMap<StatementsKey, SharedStatements>>,
     functions: RefCell<FxHashMap<Arc<str>, SharedFunctions>>,
+    /// Room for frames to be collected in, so that no session keeps any and none allocates for every request.
+    spare_batches: RefCell<Vec<Batch>>,
     statement_count: Rc<StatementCount>,
     seats: Seats,
     tickets: Rc<Tickets>,
@@ -194,6 +196,7 @@ impl Shard {
             pools: RefCell::default(),
             statements: RefCell::default(),
             functions: RefCell::default(),
+            spare_batches: RefCell::default(),
             statement_count: Rc::new(StatementCount::new(id.0)),
             seats: Seats::default(),
             tickets: Rc::default(),
@@ -235,6 +238,15 @@ impl Shard {
         let key = (database.clone(), user.clone());
         let new = || Rc::new(RefCell::new(StatementCache::new(self.statement_count.clone())));
         self.statements.borrow_mut().entry(key).or_insert_with(new).clone()
+    }
+
+    /// Takes back the room of a batch.
+    fn spare_batch(&self, mut batch: Batch) {
+        batch.clear();
+        let mut spare = self.spare_batches.borrow_mut();
+        if (1..=BATCH_KEPT).contains(&batch.capacity()) && spare.len() < SPARE_BATCHES_MAX {
+            spare.push(batch);
+        }
     }
 
     /// A number that is unique within the shard.
@@ -370,6 +382,14 @@ async fn inbox(shard: Rc<Shard>) {
         shard.ring.rung().await;
     }
 }
+
+/// Frames of a client, with what is to be done with each.
+type Batch = Vec<(Order, Chunk)>;
+
+/// Frames for which room is kept.
+const BATCH_KEPT: usize = 64;
+/// How often it is kept: as many sessions may be at it at once.
+const SPARE_BATCHES_MAX: usize = 64;
 
 /// Accepts on one listener until the shard drains.
 async fn accept(shard: Rc<Shard>, listener: Listener) {

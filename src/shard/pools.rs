@@ -73,6 +73,15 @@ pub(super) struct Request<'a> {
 }
 
 impl Shard {
+    /// A backend for this request, if one is idle where it belongs.
+    pub(super) fn checkout_now(self: &Rc<Self>, request: &Request<'_>) -> Option<Link> {
+        let started = Instant::now();
+        let node = self.choose(request, 0)?;
+        let slot = self.slot(node, request.database, request.user);
+        let link = self.take_idle(&slot, request)?;
+        Some(self.lease(link, request.access, started))
+    }
+
     /// A backend for this request: at once, or when its turn comes.
     ///
     /// # Errors
@@ -282,7 +291,7 @@ impl Shard {
         if link.socket.end().is_some() {
             return self.broken(&slot, link, "the connection broke");
         }
-        if !link.backend.quiet() || link.reset_owed || link.cancels.get() > 0 {
+        if !link.backend.quiet() || link.reset_owed || link.target.cancels.get() > 0 {
             slot.pool.borrow_mut().reset();
             let shard = self.clone();
             return self.ring.spawn(cleanup::run(shard, slot, link));

@@ -29,7 +29,7 @@ use crate::wire::backend::{Report, TransactionStatus, put_ready};
 use super::functions::{Look, SharedFunctions};
 use super::link::Link;
 use super::pools::Request;
-use super::seats::{Seat, Target};
+use super::seats::Seat;
 use super::{Shard, SharedStatements};
 
 /// See the module's text.
@@ -44,7 +44,7 @@ pub(super) struct Relay {
     /// What is known of the functions of its database.
     pub(super) functions: SharedFunctions,
     /// What is being asked about them, and how often that was.
-    pub(super) look: Option<Look>,
+    pub(super) look: Option<Box<Look>>,
     pub(super) looks: u32,
     /// What the client was told of its session's parameters.
     pub(super) reported: Parameters,
@@ -58,17 +58,17 @@ pub(super) struct Relay {
     /// What the collected frames wait for.
     pub(super) need: Option<Need>,
     /// A frame that comes behind the collected ones and is not collected with them.
-    pub(super) next: Option<(Order, Chunk, Want)>,
+    pub(super) next: Option<Box<(Order, Chunk, Want)>>,
     /// A frame that pgweir answers, once the server has answered all before it.
-    pub(super) deferred: Option<(Order, Chunk)>,
+    pub(super) deferred: Option<Box<(Order, Chunk)>>,
     /// True exactly when frames are dropped up to the next Sync, because we refused one.
     pub(super) skipping: bool,
     /// What the client is told at its next request: its transaction was lost while it was not asking.
-    pub(super) overdue: Option<Report>,
+    pub(super) overdue: Option<Box<Report>>,
     /// The client said goodbye; what it asked before is still served.
     pub(super) leaving: bool,
     /// Why it is over, once it is.
-    pub(super) end: Option<Ending>,
+    pub(super) end: Option<Box<Ending>>,
     /// The frames that were sent last, as long as they can be sent again.
     pub(super) kept: Vec<(Order, Chunk)>,
     /// What they needed.
@@ -188,23 +188,28 @@ impl Relay {
         }
     }
 
-    /// Serves the session to its end; says how it ended.
-    pub(super) async fn run(mut self) -> &'static str {
+    /// Serves the session to its end. What is left of it: the connection to its client, with the last words on their way,
+    /// and how it ended.
+    pub(super) async fn run(mut self: Box<Self>) -> (Socket, &'static str) {
         while self.end.is_none() {
             let mut progressed = self.downstream();
             progressed |= self.upstream();
             match self.need.take() {
+                // What is rare lies in boxes, since every session has room for all that it may be waiting for.
                 Some(Need::Lease(want)) => {
-                    self.acquire(want).await;
+                    if !self.acquire_now(want) {
+                        Box::pin(self.acquire(want)).await;
+                    }
                     continue;
                 }
                 Some(Need::Here) => {
-                    self.answer_batch().await;
+                    Box::pin(self.answer_batch()).await;
                     continue;
                 }
                 None => {}
             }
-            if let Some((order, frame, want)) = self.next.take() {
+            if let Some(next) = self.next.take() {
+                let (order, frame, want) = *next;
                 match self.skipping {
                     true => self.outgoing.drop = true,
                     false => self.direct(order, frame, want),
@@ -227,7 +232,7 @@ impl Relay {
             }
             if self.deferred.is_some() && self.link.as_ref().is_none_or(|link| link.backend.ledger.is_empty())
             {
-                self.answer_deferred().await;
+                Box::pin(self.answer_deferred()).await;
                 continue;
             }
             self.look_around();
@@ -235,7 +240,12 @@ impl Relay {
                 self.pause().await;
             }
         }
-        self.finish().await
+        self.finish()
+    }
+
+    /// It is over, for this reason.
+    pub(super) fn end(&mut self, ending: Ending) {
+        self.end = Some(Box::new(ending));
     }
 
     /// Waits until something happens to the client, the backend or the seat.
@@ -264,13 +274,13 @@ impl Relay {
         }
         let at_rest = self.link.as_ref().is_none_or(|link| link.backend.ledger.is_empty());
         if self.leaving && at_rest && self.deferred.is_none() {
-            self.end = Some(Ending::Goodbye);
+            self.end(Ending::Goodbye);
         } else if self.client.end().is_some() && !self.client.has_received() && (at_rest || !self.leaving) {
-            self.end = Some(Ending::Gone);
+            self.end(Ending::Gone);
         } else if let Some(report) = self.seat.dismissed() {
-            self.end = Some(Ending::Told(report));
+            self.end(Ending::Told(report));
         } else if self.shard.draining.get() && self.batch.is_empty() && self.idle() {
-            self.end = Some(Ending::Told(super::shutting_down()));
+            self.end(Ending::Told(super::shutting_down()));
         }
     }
 
@@ -280,50 +290,25 @@ impl Relay {
             && self.outgoing.passing == 0
     }
 
-    /// Asks for a backend for the collected frames, and sends them.
+    /// Sends the collected frames to a backend that is idle. False when there is none.
+    fn acquire_now(&mut self, want: Want) -> bool {
+        let request = self.request(want);
+        let access = request.access;
+        let link = self.shard.checkout_now(&request);
+        match link {
+            Some(link) => self.acquired(link, access),
+            None => return false,
+        }
+        true
+    }
+
+    /// Waits for a backend for the collected frames, and sends them.
     async fn acquire(&mut self, want: Want) {
-        let policy = self.shard.policy.borrow().clone();
-        let own_writes = self.session.take_own_writes();
-        let access = match want {
-            // A session that keeps its backend keeps one that can do everything.
-            _ if self.mode == PoolMode::Session || !self.session.pins().is_empty() => Access::Write,
-            Want::Write => Access::Write,
-            Want::Read if !self.session.reads_anywhere() => Access::Write,
-            Want::Nothing | Want::Any => Access::Any,
-            Want::Read => Access::Read {
-                floor: match policy.config.route.causal {
-                    Causal::Off => None,
-                    Causal::Session => self.floor,
-                    Causal::Global => Some(Moment(self.shard.shared.process.written())),
-                },
-            },
-        };
-        let request = Request {
-            database: &self.database,
-            user: &self.user,
-            access,
-            last: self.last_link,
-            settings: self.session.settings(),
-            prefer: self.prefer,
-            session: self.seat.id,
-            own_writes,
-        };
+        let request = self.request(want);
+        let access = request.access;
         self.seat.cancelled.set(false);
         match self.shard.checkout(request, &self.seat, &self.client).await {
-            Ok(link) => {
-                if matches!(access, Access::Read { .. }) {
-                    self.prefer = Some(link.key.node);
-                }
-                *self.seat.target.borrow_mut() = Some(Target {
-                    address: link.address.clone(),
-                    key: link.backend.key.clone(),
-                    cancels: link.cancels.clone(),
-                });
-                self.on_replica = self.shard.topology.borrow().primary != Some(link.key.node);
-                self.link = Some(Box::new(link));
-                self.begin();
-                self.send_batch();
-            }
+            Ok(link) => self.acquired(link, access),
             Err(Some(report)) => self.refuse_batch(&report),
             Err(None) if self.seat.cancelled.replace(false) => {
                 let report =
@@ -334,9 +319,50 @@ impl Relay {
             Err(None) => {
                 self.batch.clear();
                 self.look_around();
-                self.end.get_or_insert(Ending::Gone);
+                self.end.get_or_insert(Box::new(Ending::Gone));
             }
         }
+    }
+
+    /// What the collected frames ask for.
+    fn request(&self, want: Want) -> Request<'_> {
+        let access = match want {
+            // A session that keeps its backend keeps one that can do everything.
+            _ if self.mode == PoolMode::Session || !self.session.pins().is_empty() => Access::Write,
+            Want::Write => Access::Write,
+            Want::Read if !self.session.reads_anywhere() => Access::Write,
+            Want::Nothing | Want::Any => Access::Any,
+            Want::Read => Access::Read {
+                floor: match self.shard.policy.borrow().config.route.causal {
+                    Causal::Off => None,
+                    Causal::Session => self.floor,
+                    Causal::Global => Some(Moment(self.shard.shared.process.written())),
+                },
+            },
+        };
+        Request {
+            database: &self.database,
+            user: &self.user,
+            access,
+            last: self.last_link,
+            settings: self.session.settings(),
+            prefer: self.prefer,
+            session: self.seat.id,
+            own_writes: self.session.own_writes(),
+        }
+    }
+
+    fn acquired(&mut self, link: Link, access: Access) {
+        if matches!(access, Access::Read { .. }) {
+            self.prefer = Some(link.key.node);
+        }
+        self.session.take_own_writes();
+        self.seat.cancelled.set(false);
+        *self.seat.target.borrow_mut() = Some(link.target.clone());
+        self.on_replica = self.shard.topology.borrow().primary != Some(link.key.node);
+        self.link = Some(Box::new(link));
+        self.begin();
+        self.send_batch();
     }
 
     /// Brings the backend to the session's settings, in the same send as what comes next. If that fails, the transaction
@@ -525,13 +551,13 @@ impl Relay {
         self.session.lost();
         if torn {
             // Half a row cannot be taken back; nothing more can be said on this connection.
-            self.end = Some(Ending::Heard);
+            self.end(Ending::Heard);
         } else if keeps {
             let why = match pins.is_empty() {
                 true => "it keeps one backend for the whole session (pool.mode = \"session\")".to_owned(),
                 false => format!("it had left state there ({pins})"),
             };
-            self.end = Some(Ending::Told(Report::fatal(
+            self.end(Ending::Told(Report::fatal(
                 Sqlstate::ADMIN_SHUTDOWN,
                 format!("terminating the session: the connection to node {node} was lost, and {why}"),
             )));
@@ -545,12 +571,12 @@ impl Relay {
                 self.skipping = true;
             }
         } else if in_transaction {
-            self.overdue = Some(report);
+            self.overdue = Some(Box::new(report));
         }
     }
 
     /// Ends the session: what it leaves behind is put in order elsewhere.
-    async fn finish(mut self) -> &'static str {
+    fn finish(mut self: Box<Self>) -> (Socket, &'static str) {
         if self.counted_pinned {
             self.shard.counters().pinned.sub(1);
         }
@@ -564,8 +590,8 @@ impl Relay {
             }
         }
         self.hand_back();
-        let Relay { shard, client, end, .. } = self;
-        let reason = match end {
+        let Relay { shard, client, end, .. } = *self;
+        let reason = match end.map(|end| *end) {
             Some(Ending::Told(report)) => {
                 shard.counters().errors.add(1);
                 client.send_with(|out| report.put(out));
@@ -575,8 +601,7 @@ impl Relay {
             Some(Ending::Heard) => "its server ended the session",
             Some(Ending::Gone) | None => "connection closed",
         };
-        shard.goodbye(client).await;
-        reason
+        (client, reason)
     }
 
     /// A statement of this session was accepted by a server.

@@ -19,11 +19,11 @@ pub(super) struct Seat {
     pub process_id: u32,
     secret: Vec<u8>,
     /// Whom to cancel: the backend that works for the session.
-    pub target: RefCell<Option<Target>>,
+    pub target: RefCell<Option<Rc<Target>>>,
     /// Whether a cancel came while it waited for a backend.
     pub cancelled: Cell<bool>,
     /// Why it has to leave, once there is a reason.
-    leave: RefCell<Option<Report>>,
+    leave: RefCell<Option<Box<Report>>>,
     waker: RefCell<Option<Waker>>,
     /// When the client last sent anything, or was last answered.
     pub heard: Cell<Instant>,
@@ -36,11 +36,12 @@ pub(super) struct Seat {
 }
 
 /// A backend at work.
-#[derive(Clone)]
 pub(super) struct Target {
+    /// Where it was opened to.
     pub address: Address,
     pub key: BackendKey,
-    pub cancels: Rc<Cell<u32>>,
+    /// Cancel requests under way that mean whoever has it now.
+    pub cancels: Cell<u32>,
 }
 
 impl Seat {
@@ -62,13 +63,13 @@ impl Seat {
 
     /// Tells the session to leave, with these words for its client.
     pub fn dismiss(&self, ring: &Ring, report: Report) {
-        self.leave.borrow_mut().get_or_insert(report);
+        self.leave.borrow_mut().get_or_insert_with(|| Box::new(report));
         self.wake(ring);
     }
 
     /// The words of whoever told it to leave.
     pub fn dismissed(&self) -> Option<Report> {
-        self.leave.borrow().clone()
+        self.leave.borrow().as_deref().cloned()
     }
 
     pub fn must_leave(&self) -> bool {

@@ -32,7 +32,7 @@ impl Relay {
                 }
                 Err(violation) => {
                     let report = Report::fatal(Sqlstate::PROTOCOL_VIOLATION, violation.to_string());
-                    self.end = Some(Ending::Told(report));
+                    self.end(Ending::Told(report));
                 }
             }
         }
@@ -182,7 +182,7 @@ impl Relay {
             order => order,
         };
         if let Some(report) = self.overdue.take() {
-            return self.refuse_overdue(tag, report);
+            return self.refuse_overdue(tag, *report);
         }
         self.direct(order, frame, plan.want);
         Ok(())
@@ -213,7 +213,7 @@ impl Relay {
         if self.link.is_some() {
             if order.local() {
                 self.flush_link();
-                self.deferred = Some((order, frame));
+                self.deferred = Some(Box::new((order, frame)));
             } else if want == Want::Write && self.leaves_replica() {
                 self.batch.push((order, frame));
                 self.batch_want = Want::Write;
@@ -279,7 +279,7 @@ impl Relay {
                 self.say(&report);
                 self.say_ready(TransactionStatus::Idle);
             }
-            b'H' => self.overdue = Some(report),
+            b'H' => self.overdue = Some(Box::new(report)),
             _ => {
                 self.say(&report);
                 self.skipping = true;
@@ -293,7 +293,7 @@ impl Relay {
         // What pgweir answers and what a server answers are done one after the other.
         let local = self.batch.iter().any(|(order, _)| order.local());
         if local && want > Want::Nothing || order.local() && self.batch_want > Want::Nothing {
-            self.next = Some((order, frame, want));
+            self.next = Some(Box::new((order, frame, want)));
             self.need = Some(match local {
                 true => Need::Here,
                 false => Need::Lease(self.batch_want),
@@ -315,6 +315,9 @@ impl Relay {
         // What comes behind these is decided when they are answered.
         let flush = matches!(order, Order::Flush | Order::ExecuteForgets);
         let long = self.outgoing.passing > 0;
+        if self.batch.capacity() == 0 {
+            self.batch = self.shard.spare_batches.borrow_mut().pop().unwrap_or_default();
+        }
         self.batch.push((order, frame));
         let full = self.batch.len() >= BATCH_FRAMES_MAX || self.batch_bytes >= BATCH_BYTES_MAX;
         if !(boundary || flush || long || full) {
@@ -352,13 +355,9 @@ impl Relay {
         std::mem::swap(&mut self.kept, &mut batch);
         self.told = !whole;
         if !whole {
-            self.kept.clear();
+            self.shard.spare_batch(std::mem::take(&mut self.kept));
         }
-        // The room of the one becomes that of the other, so that a session does not allocate for every request.
-        batch.clear();
-        if batch.capacity() <= BATCH_KEPT {
-            self.batch = batch;
-        }
+        self.shard.spare_batch(batch);
         self.say_ours(|_| {});
     }
 
@@ -530,5 +529,3 @@ fn id(statement: &Rc<Statement>) -> StatementId {
 
 /// The body of a Describe or a Close of the unnamed statement.
 const UNNAMED: &[u8] = b"S\0";
-/// Frames for which a session keeps room between its batches.
-const BATCH_KEPT: usize = 16;

@@ -24,6 +24,8 @@ fn many_connections_prepare_pipeline_and_commit_over_few_backends() {
         for task in tasks {
             task.await.unwrap();
         }
+        // Others wrote this.
+        shared().settle();
         let client = connect(&login).await;
         let row = client.query_one("SELECT count(*), sum(id)::bigint FROM t", &[]).await.unwrap();
         assert_eq!((row.get::<_, i64>(0), row.get::<_, i64>(1)), (200, (0..200).sum()));
