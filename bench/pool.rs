@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use pgweir::config::Reads;
-use pgweir::pool::Pool;
+use pgweir::pool::{Fit, Pool};
 use pgweir::route::{Access, Choice, route};
 use pgweir::topology::{Epoch, Gauges, Moment, Node, NodeAddress, NodeId, NodeState, Role, Topology};
 
@@ -19,7 +19,8 @@ fn pool(bench: &mut Criterion) {
     }
     bench.bench_function("pool/checkout and checkin", |bench| {
         bench.iter(|| {
-            let backend = pool.checkout(|backend| u32::from(*backend == black_box(7))).unwrap();
+            let backend =
+                pool.checkout(|backend| if *backend == black_box(7) { Fit::Best } else { Fit::Any }).unwrap();
             pool.checkin(backend, now)
         });
     });
@@ -27,7 +28,7 @@ fn pool(bench: &mut Criterion) {
         let mut pool: Pool<u64, u64> = Pool::default();
         pool.connect();
         pool.connected(1, now);
-        let mut backend = pool.checkout(|_| 0).unwrap();
+        let mut backend = pool.checkout(|_| Fit::Any).unwrap();
         bench.iter(|| {
             pool.wait(black_box(1), now);
             if let pgweir::pool::Checkin::Handed(_, handed) = pool.checkin(backend, now) {

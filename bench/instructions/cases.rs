@@ -6,7 +6,7 @@ use std::rc::Rc;
 use std::time::Instant;
 
 use pgweir::backend::prepared::{Prepared, StatementId};
-use pgweir::pool::Pool;
+use pgweir::pool::{Fit, Pool};
 use pgweir::session::statements::{StatementCache, StatementCount};
 use pgweir::sql::{Dialect, classify};
 use pgweir::wire::Head;
@@ -91,7 +91,9 @@ fn checkout() -> Box<dyn FnMut()> {
         pool.connected(backend, now);
     }
     Box::new(move || {
-        let backend = pool.checkout(|backend| u32::from(*backend == black_box(7))).expect("all are idle");
+        let backend = pool
+            .checkout(|backend| if *backend == black_box(7) { Fit::Best } else { Fit::Any })
+            .expect("all are idle");
         black_box(pool.checkin(backend, now));
     })
 }

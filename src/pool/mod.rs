@@ -65,16 +65,40 @@ impl<B, W> Default for Pool<B, W> {
     }
 }
 
+/// How well an idle backend fits who asks for one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Fit {
+    /// It will do.
+    Any,
+    /// It has the right settings.
+    Good,
+    /// There is none better.
+    Best,
+}
+
 impl<B, W> Pool<B, W> {
-    /// Leases an idle backend: the one that scores highest, of equals the one used last (its caches are warm).
+    /// Leases an idle backend: the one that fits best, of equals the one used last (its caches are warm). Among those
+    /// used lately any that fits will do, so that many idle ones do not make it slow.
     /// Nobody overtakes: while others wait there is none.
-    pub fn checkout(&mut self, score: impl Fn(&B) -> u32) -> Option<B> {
+    pub fn checkout(&mut self, fit: impl Fn(&B) -> Fit) -> Option<B> {
         if !self.waiting.is_empty() {
             return None;
         }
-        let best = self.idle.iter().enumerate().max_by_key(|(_, idle)| score(&idle.backend))?.0;
+        let mut best: Option<(usize, Fit)> = None;
+        for (looked, (at, idle)) in self.idle.iter().enumerate().rev().enumerate() {
+            let fit = fit(&idle.backend);
+            if best.is_none_or(|(_, known)| fit > known) {
+                best = Some((at, fit));
+            }
+            match best {
+                Some((_, Fit::Best)) => break,
+                Some((_, Fit::Good)) if looked + 1 >= LOOKED_AT_MAX => break,
+                _ => {}
+            }
+        }
+        let (at, _) = best?;
         self.leased += 1;
-        Some(self.idle.remove(best).backend)
+        Some(self.idle.remove(at).backend)
     }
 
     /// Puts somebody in line.
@@ -208,6 +232,9 @@ impl<B, W> Pool<B, W> {
     }
 }
 
+/// How many idle backends are looked at for the best, once one is found that fits.
+const LOOKED_AT_MAX: usize = 8;
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -219,13 +246,13 @@ mod tests {
         let mut pool: Pool<char, u32> = Pool::default();
         pool.connect();
         assert_eq!(pool.connected('a', now), Checkin::Kept);
-        assert_eq!(pool.checkout(|_| 0), Some('a'));
+        assert_eq!(pool.checkout(|_| Fit::Any), Some('a'));
         for waiter in 1..=3 {
             pool.wait(waiter, now);
         }
         assert!(pool.leave(|waiter| *waiter == 2));
         assert_eq!(pool.checkin('a', now), Checkin::Handed(1, 'a'));
-        assert_eq!(pool.checkout(|_| 0), None, "nobody overtakes");
+        assert_eq!(pool.checkout(|_| Fit::Any), None, "nobody overtakes");
         assert_eq!(pool.checkin('a', now), Checkin::Handed(3, 'a'));
         assert_eq!(pool.checkin('a', now), Checkin::Kept);
     }
@@ -233,14 +260,29 @@ mod tests {
     #[test]
     fn the_best_backend_is_taken_and_of_equals_the_warmest() {
         let now = Instant::now();
-        let mut pool: Pool<(u32, char), ()> = Pool::default();
-        for backend in [(1, 'a'), (0, 'b'), (1, 'c'), (0, 'd')] {
+        let mut pool: Pool<(Fit, char), ()> = Pool::default();
+        for backend in [(Fit::Good, 'a'), (Fit::Any, 'b'), (Fit::Good, 'c'), (Fit::Any, 'd')] {
             pool.connect();
             pool.connected(backend, now);
         }
-        assert_eq!(pool.checkout(|(score, _)| *score), Some((1, 'c')));
-        assert_eq!(pool.checkout(|(score, _)| *score), Some((1, 'a')));
-        assert_eq!(pool.checkout(|(score, _)| *score), Some((0, 'd')));
+        let mut checkout = || pool.checkout(|(fit, _)| *fit).map(|(_, name)| name);
+        assert_eq!([checkout(), checkout(), checkout()], [Some('c'), Some('a'), Some('d')]);
+    }
+
+    #[test]
+    fn one_that_fits_is_found_among_many_and_the_best_among_the_last() {
+        let now = Instant::now();
+        let mut pool: Pool<(Fit, usize), ()> = Pool::default();
+        for number in 0..100 {
+            pool.connect();
+            pool.connected((if number == 0 { Fit::Good } else { Fit::Any }, number), now);
+        }
+        assert_eq!(pool.checkout(|(fit, _)| *fit), Some((Fit::Good, 0)));
+        for number in 100..105 {
+            pool.connect();
+            pool.connected((if number == 101 { Fit::Best } else { Fit::Good }, number), now);
+        }
+        assert_eq!(pool.checkout(|(fit, _)| *fit), Some((Fit::Best, 101)));
     }
 
     #[test]
@@ -288,14 +330,14 @@ mod tests {
                     Step::Connect => { pool.connect(); connecting += 1; None }
                     Step::Connected if connecting > 0 => { connecting -= 1; Some(pool.connected(next, now)) }
                     Step::ConnectFailed if connecting > 0 => { connecting -= 1; pool.connect_failed(); None }
-                    Step::Checkout => { leased.extend(pool.checkout(|_| 0)); None }
+                    Step::Checkout => { leased.extend(pool.checkout(|_| Fit::Any)); None }
                     Step::Checkin => leased.pop().map(|backend| pool.checkin(backend, now)),
                     Step::Discard => { if leased.pop().is_some() { pool.discard(); } None }
                     Step::Reset => { if let Some(backend) = leased.pop() { pool.reset(); resetting.push(backend); } None }
                     Step::WasReset => resetting.pop().map(|backend| pool.was_reset(backend, now)),
                     Step::Wait => {
                         // As the shard does: whoever can be served at once does not wait.
-                        if let Some(backend) = pool.checkout(|_| 0) { leased.push(backend) } else { pool.wait(next, now) }
+                        if let Some(backend) = pool.checkout(|_| Fit::Any) { leased.push(backend) } else { pool.wait(next, now) }
                         None
                     }
                     _ => None,

@@ -76,6 +76,8 @@ struct Inner {
     /// How long to poll before sleeping.
     spin: Duration,
     stopped: bool,
+    /// When the completions of this turn were taken.
+    now: Instant,
     completions: Vec<(u64, i32, u32)>,
 }
 
@@ -103,6 +105,7 @@ impl Ring {
                 generation: 0,
                 spin,
                 stopped: false,
+                now: Instant::now(),
                 completions: Vec::with_capacity(COMPLETIONS_PER_TURN_MAX),
             })),
         };
@@ -152,6 +155,12 @@ impl Ring {
         waker.wake_by_ref();
     }
 
+    /// When this turn began: what is to be done was known by then. For whoever need not know the time more exactly, or
+    /// asks too often to ask the system.
+    pub fn now(&self) -> Instant {
+        self.inner.borrow().now
+    }
+
     /// Receive buffers that are free at the moment, of [`RECV_BUFFERS`](crate::limits::RECV_BUFFERS).
     pub fn buffers_free(&self) -> usize {
         self.inner.borrow().buffers.free()
@@ -184,8 +193,8 @@ impl Inner {
             self.complete(Tag::unpack(tag), result, flags);
         }
         self.completions = completions;
-        let now = Instant::now();
-        while let Some(waker) = self.timers.expired(now) {
+        self.now = Instant::now();
+        while let Some(waker) = self.timers.expired(self.now) {
             self.woken += 1;
             waker.wake();
         }

@@ -116,7 +116,7 @@ async fn log_in(shard: &Rc<Shard>, socket: Socket) -> Option<Admitted> {
     let timeout = shard.policy.borrow().config.auth.login_timeout;
     let mut guest = Guest { shard: shard.clone(), socket, held: Vec::new() };
     let request = match shard.ring.deadline(Instant::now() + timeout, guest.request()).await {
-        Some(Ok(request)) => request,
+        Some(Ok(request)) => Request { settings: shard.common(request.settings), ..request },
         Some(Err(refusal)) => {
             guest.refuse(refusal).await;
             return None;

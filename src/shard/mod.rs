@@ -43,7 +43,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use glommio::{LocalExecutorBuilder, Placement};
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
 
 use crate::auth::node::SaltedKeys;
 use crate::auth::scram::Verifier;
@@ -148,6 +148,8 @@ struct Shard {
     functions: RefCell<FxHashMap<Arc<str>, SharedFunctions>>,
     /// Room for frames to be collected in, so that no session keeps any and none allocates for every request.
     spare_batches: RefCell<Vec<Batch>>,
+    /// What sessions have started with, each once.
+    settings: RefCell<FxHashSet<SharedSettings>>,
     statement_count: Rc<StatementCount>,
     seats: Seats,
     tickets: Rc<Tickets>,
@@ -197,6 +199,7 @@ impl Shard {
             statements: RefCell::default(),
             functions: RefCell::default(),
             spare_batches: RefCell::default(),
+            settings: RefCell::default(),
             statement_count: Rc::new(StatementCount::new(id.0)),
             seats: Seats::default(),
             tickets: Rc::default(),
@@ -247,6 +250,21 @@ impl Shard {
         if (1..=BATCH_KEPT).contains(&batch.capacity()) && spare.len() < SPARE_BATCHES_MAX {
             spare.push(batch);
         }
+    }
+
+    /// The settings that are equal to these, if sessions have any, so that whoever compares them need not look inside.
+    fn common(&self, settings: SharedSettings) -> SharedSettings {
+        let mut known = self.settings.borrow_mut();
+        if let Some(common) = known.get(&settings) {
+            return common.clone();
+        }
+        if known.len() >= SETTINGS_KEPT_MAX {
+            known.retain(|settings| Rc::strong_count(settings) > 1);
+        }
+        if known.len() < SETTINGS_KEPT_MAX {
+            known.insert(settings.clone());
+        }
+        settings
     }
 
     /// A number that is unique within the shard.
@@ -386,6 +404,8 @@ async fn inbox(shard: Rc<Shard>) {
 /// Frames of a client, with what is to be done with each.
 type Batch = Vec<(Order, Chunk)>;
 
+/// Different settings of startup packets that are kept.
+const SETTINGS_KEPT_MAX: usize = 1_000;
 /// Frames for which room is kept.
 const BATCH_KEPT: usize = 64;
 /// How often it is kept: as many sessions may be at it at once.

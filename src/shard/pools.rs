@@ -14,7 +14,7 @@ use crate::config::{Balance, PoolMode};
 use crate::counters::Budget;
 use crate::door::{PoolKey, PoolSnapshot, ToControl};
 use crate::limits::CONNECTS_MAX;
-use crate::pool::{Checkin, Pool};
+use crate::pool::{Checkin, Fit, Pool};
 use crate::ring::{End, Socket};
 use crate::route::{Access, Choice, route};
 use crate::topology::NodeId;
@@ -75,11 +75,10 @@ pub(super) struct Request<'a> {
 impl Shard {
     /// A backend for this request, if one is idle where it belongs.
     pub(super) fn checkout_now(self: &Rc<Self>, request: &Request<'_>) -> Option<Link> {
-        let started = Instant::now();
         let node = self.choose(request, 0)?;
         let slot = self.slot(node, request.database, request.user);
         let link = self.take_idle(&slot, request)?;
-        Some(self.lease(link, request.access, started))
+        Some(self.lease(link, request.access, Duration::ZERO))
     }
 
     /// A backend for this request: at once, or when its turn comes.
@@ -114,7 +113,7 @@ impl Shard {
             };
             let slot = self.slot(node, request.database, request.user);
             if let Some(link) = self.take_idle(&slot, &request) {
-                return Ok(self.lease(link, request.access, started));
+                return Ok(self.lease(link, request.access, started.elapsed()));
             }
             if request.own_writes {
                 return Err(Some(
@@ -145,7 +144,9 @@ impl Shard {
             let granted = self.ring.deadline(deadline, granted).await;
             seat.queued.set(false);
             match granted {
-                Some(Some(Grant::Link(link))) => return Ok(self.lease(*link, request.access, started)),
+                Some(Some(Grant::Link(link))) => {
+                    return Ok(self.lease(*link, request.access, started.elapsed()));
+                }
                 Some(Some(Grant::Failed(report))) => return Err(Some(report)),
                 Some(Some(Grant::Reroute)) => avoid |= 1 << node.0,
                 Some(None) => return Err(None),
@@ -249,11 +250,11 @@ impl Shard {
         loop {
             let taken = slot.pool.borrow_mut().checkout(|link| {
                 if link.id == request.last {
-                    2
+                    Fit::Best
+                } else if Rc::ptr_eq(&link.settings, request.settings) || link.settings == *request.settings {
+                    Fit::Good
                 } else {
-                    u32::from(
-                        Rc::ptr_eq(&link.settings, request.settings) || link.settings == *request.settings,
-                    )
+                    Fit::Any
                 }
             });
             let mut link = taken?;
@@ -269,7 +270,7 @@ impl Shard {
     }
 
     /// Counts a lease.
-    fn lease(&self, link: Link, access: Access, started: Instant) -> Link {
+    fn lease(&self, link: Link, access: Access, waited: Duration) -> Link {
         self.node_counters(link.key.node, |node| {
             node.leases.add(1);
             match access {
@@ -277,7 +278,7 @@ impl Shard {
                 Access::Any | Access::Write => node.writes.add(1),
             }
         });
-        self.waits.borrow_mut().record(started.elapsed());
+        self.waits.borrow_mut().record(waited);
         link
     }
 
@@ -337,7 +338,7 @@ impl Shard {
         let topology = self.topology.borrow();
         let node = topology.node(link.key.node);
         let outdated = node.is_none_or(|node| node.incarnation != link.incarnation || !node.usable());
-        let expired = link.expires.is_some_and(|at| Instant::now() >= at);
+        let expired = link.expires.is_some_and(|at| self.ring.now() >= at);
         let surplus = self.budget(slot).is_some_and(|budget| budget.taken() > slot.size.get());
         outdated || expired || surplus || link.stirred()
     }
@@ -354,7 +355,7 @@ impl Shard {
         slot: &Rc<Slot>,
         place: impl FnOnce(&mut Pool<Link, Rc<Waiter>>, Instant) -> Checkin<Link, Rc<Waiter>>,
     ) {
-        let now = Instant::now();
+        let now = self.ring.now();
         let checkin = place(&mut slot.pool.borrow_mut(), now);
         match checkin {
             Checkin::Handed(waiter, link) => self.grant(&waiter, Grant::Link(Box::new(link))),

@@ -424,7 +424,7 @@ impl Relay {
             counters.transactions.add(1);
         }
         let settled = self.link.as_ref().is_some_and(|link| link.backend.ledger.is_empty());
-        let now = Instant::now();
+        let now = self.shard.ring.now();
         self.seat.heard.set(now);
         if settled && let Some(asked) = self.asked.take() {
             self.shard.queries.borrow_mut().record(now.saturating_duration_since(asked));

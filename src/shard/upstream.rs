@@ -21,7 +21,7 @@ impl Relay {
         while self.ready_for_more() {
             let Some(chunk) = self.client.receive() else { break };
             progressed = true;
-            self.seat.heard.set(std::time::Instant::now());
+            self.seat.heard.set(self.shard.ring.now());
             let length = chunk.len() as u64;
             match self.cut(&chunk) {
                 Ok(used) => {
