@@ -30,7 +30,7 @@ pub use read::{Open, load, load_with};
 pub use report::{Line, Report, Warning};
 pub use values::{
     Admin, Auth, AuthMethod, Balance, Causal, Config, Failover, FailoverMode, HbaSource, Listen, Log,
-    LogLevel, Monitor, Node, Pool, PoolMode, PoolOverride, Reads, Route, Shards,
+    LogLevel, Monitor, Node, PinPolicy, Pool, PoolMode, PoolOverride, Reads, Route, Shards,
 };
 
 /// A configuration that may be run, and what its file became.

@@ -104,6 +104,8 @@ pub struct Pool {
     /// How many prepared statements a backend keeps before the one unused for longest is closed.
     /// Default 200; 1 to 100000. Each costs memory in the server process.
     pub statements_max: u32,
+    /// Whether a statement may keep its session on one backend. Default `allow`.
+    pub pin: PinPolicy,
     /// The statements that make a backend fit for another session when that is owed, in order.
     /// Default `["DISCARD ALL"]`; at least one. They run outside a transaction.
     pub reset: Vec<String>,
@@ -180,6 +182,17 @@ pub enum Causal {
     Session,
     /// Those of every session of this pgweir.
     Global,
+}
+
+/// What becomes of a statement that leaves something in its session that cannot follow it to another backend:
+/// `[pool] pin`.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum PinPolicy {
+    /// The session keeps its backend while it is there (default).
+    #[default]
+    Allow,
+    /// The statement is refused.
+    Refuse,
 }
 
 /// How often the node for reads is chosen: `[route] balance`.
@@ -358,6 +371,7 @@ impl Default for Pool {
             client_idle_timeout: Duration::ZERO,
             connect_timeout: Duration::from_secs(5),
             statements_max: 200,
+            pin: PinPolicy::default(),
             reset: vec!["DISCARD ALL".to_string()],
         }
     }

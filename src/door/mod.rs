@@ -223,10 +223,24 @@ pub struct PoolKey {
 #[derive(Clone, Debug, Default)]
 pub struct Snapshot {
     pub pools: Vec<PoolSnapshot>,
+    pub pins: Vec<PinSnapshot>,
+    /// How often sessions were pinned so far, by reason.
+    pub pin_counts: Vec<(&'static str, u64)>,
     /// How long queries took since the start, from the request's arrival to its ReadyForQuery.
     pub queries: Latencies,
     /// How long clients waited for a backend.
     pub waits: Latencies,
+}
+
+/// A session that keeps its backend beyond its transaction.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PinSnapshot {
+    /// As its client was told.
+    pub process_id: u32,
+    pub database: Box<str>,
+    pub user: Box<str>,
+    pub reasons: Vec<&'static str>,
+    pub since: std::time::SystemTime,
 }
 
 /// One pool of one shard at one moment.

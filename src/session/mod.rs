@@ -64,6 +64,10 @@ pub struct Session {
     rolled_back: bool,
     /// How many transactions ended since the last ReadyForQuery.
     ends: usize,
+    /// Whether something was sent that may have done away with the cause of a pin.
+    may_unpin: bool,
+    /// Whether statements that pin are refused.
+    pub refuse_pins: bool,
     /// The functions we do not know that were called on the backend since it was last taken.
     called: SmallVec<[Rc<Calls>; 1]>,
     /// Whether something that was sent may make or change functions.
@@ -89,6 +93,8 @@ impl Session {
             failed: false,
             rolled_back: false,
             ends: 0,
+            may_unpin: false,
+            refuse_pins: false,
             called: SmallVec::new(),
             defines: false,
         }
@@ -111,6 +117,20 @@ impl Session {
 
     pub fn pin(&mut self, pin: Pins) {
         self.pins |= pin;
+    }
+
+    /// The causes of these are gone.
+    pub fn unpin(&mut self, gone: Pins) {
+        self.pins = self.pins.without(gone);
+        if gone.contains(Pins::PREPARE) {
+            self.names.none_by_sql();
+        }
+    }
+
+    /// Whether a server can tell if the pins still have a cause, and something was sent since the last call of this that
+    /// may have done away with it.
+    pub fn take_may_unpin(&mut self) -> bool {
+        std::mem::take(&mut self.may_unpin) && self.pins.without(Pins::TELLABLE).is_empty()
     }
 
     /// The transaction status the client was told last.
@@ -509,10 +529,13 @@ impl Session {
     /// Notes what a text that is about to run leaves behind.
     fn note(&mut self, text: &[u8], analysis: &Analysis) {
         let effects = analysis.effects;
+        // Closing a cursor is no effect of its own.
+        self.may_unpin |= self.pins.contains(Pins::CURSOR);
         if effects.is_empty() {
             return;
         }
         self.defines |= effects.contains(Effects::DDL);
+        self.may_unpin |= effects.intersects(UNPINNING);
         self.own_writes |= effects.contains(Effects::SEQUENCE_STATE) && self.pins.is_empty();
         self.pins |= Pins::of(effects);
         self.discard_all |= effects.contains(Effects::DISCARD_ALL);
@@ -555,6 +578,19 @@ impl Session {
     }
 
     fn refusal(&self, analysis: &Analysis) -> Option<Report> {
+        let pins = Pins::of(analysis.effects);
+        if self.refuse_pins && !pins.is_empty() {
+            let report = Report::error(
+                Sqlstate::FEATURE_NOT_SUPPORTED,
+                format!(
+                    "what this leaves in its session ({pins}) would keep a backend, which pool.pin refuses"
+                ),
+            );
+            return Some(
+                report
+                    .hint("Set pool.pin = \"allow\", or pool.mode = \"session\" for this database or user."),
+            );
+        }
         let transactional = Effects::TRANSACTION_BEGIN.union(Effects::SAVEPOINT);
         (self.statement_mode && analysis.effects.intersects(transactional)).then(|| {
             Report::error(
@@ -578,6 +614,17 @@ fn function_oid(body: &[u8]) -> Option<u32> {
     body.first_chunk().map(|oid| u32::from_be_bytes(*oid))
 }
 
+/// What may do away with the cause of a pin.
+const UNPINNING: Effects = Effects::ADVISORY
+    .union(Effects::DDL)
+    .union(Effects::TEMPORARY)
+    .union(Effects::TRANSACTION_END)
+    .union(Effects::PREPARE)
+    .union(Effects::DEALLOCATE)
+    .union(Effects::DEALLOCATE_ALL)
+    .union(Effects::LISTEN)
+    .union(Effects::UNLISTEN)
+    .union(Effects::HOLD);
 /// What names prepared statements in SQL.
 const NAMING: Effects = Effects::PREPARE
     .union(Effects::EXECUTE)

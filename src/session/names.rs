@@ -93,6 +93,11 @@ impl Names {
         self.statements.remove(name)
     }
 
+    /// SQL has no statement prepared any more.
+    pub fn none_by_sql(&mut self) {
+        self.by_sql.clear();
+    }
+
     /// Whether SQL may have taken this name.
     pub fn taken_by_sql(&self, name: &[u8]) -> bool {
         self.by_sql.contains(name)

@@ -34,7 +34,12 @@ impl Pins {
     /// A function was called that is not built in, and may leave anything.
     pub const FUNCTION: Pins = Pins(1 << 10);
 
-    const NAMES: [(Pins, &'static str); 11] = [
+    /// Those of which a server can tell whether their cause is still there.
+    pub const TELLABLE: Pins =
+        Pins(Pins::TEMPORARY.0 | Pins::CURSOR.0 | Pins::ADVISORY_LOCK.0 | Pins::PREPARE.0 | Pins::LISTEN.0);
+
+    /// Each by itself, with its name.
+    pub const ALL: [(Pins, &'static str); 11] = [
         (Pins::TEMPORARY, "temporary"),
         (Pins::CURSOR, "cursor"),
         (Pins::ADVISORY_LOCK, "advisory_lock"),
@@ -72,6 +77,11 @@ impl Pins {
         self.0 == 0
     }
 
+    /// These without `other`.
+    pub fn without(self, other: Pins) -> Pins {
+        Pins(self.0 & !other.0)
+    }
+
     pub fn contains(self, other: Pins) -> bool {
         self.0 & other.0 == other.0
     }
@@ -86,7 +96,7 @@ impl BitOrAssign for Pins {
 impl fmt::Display for Pins {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut separator = "";
-        for (pin, name) in Pins::NAMES {
+        for (pin, name) in Pins::ALL {
             if self.contains(pin) {
                 write!(f, "{separator}{name}")?;
                 separator = ",";

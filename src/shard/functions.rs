@@ -11,17 +11,21 @@ use crate::session::functions::{Functions, Judgement, ask_for};
 use crate::sql::Calls;
 use crate::wire::backend::read_row;
 
-use super::Shard;
 use super::relay::Relay;
+use super::{Shard, pins};
 
 /// The functions of one database, known to all its sessions on the shard.
 pub(super) type SharedFunctions = Rc<RefCell<Functions>>;
 
 /// A question that was sent, and its answer so far.
-pub(super) struct Look {
-    names: Vec<Box<[u8]>>,
-    /// Names, and bodies as far as they can be judged.
-    found: Vec<(Vec<u8>, Option<Vec<u8>>)>,
+pub(super) enum Look {
+    Functions {
+        names: Vec<Box<[u8]>>,
+        /// Names, and bodies as far as they can be judged.
+        found: Vec<(Vec<u8>, Option<Vec<u8>>)>,
+    },
+    /// Which pins have a cause.
+    Pins { gone: Pins },
 }
 
 impl Shard {
@@ -48,7 +52,7 @@ impl Relay {
             Judgement::Unknown(names) if self.looks < LOOKS_MAX => {
                 self.looks += 1;
                 link.socket.send_with(|out| link.backend.look(&ask_for(&names), out));
-                self.look = Some(Box::new(Look { names, found: Vec::new() }));
+                self.look = Some(Box::new(Look::Functions { names, found: Vec::new() }));
                 return false;
             }
             Judgement::Nothing => {}
@@ -58,26 +62,35 @@ impl Relay {
         }
         self.looks = 0;
         self.session.take_called();
-        self.session.pins().is_empty()
+        true
     }
 
     /// A row of the answer.
     pub(super) fn found(&mut self, body: &[u8]) {
-        if let Some(look) = &mut self.look
-            && let Ok(row) = read_row(body)
-            && let [Some(name), source] = row[..]
-        {
-            look.found.push((name.to_vec(), source.map(<[u8]>::to_vec)));
+        let Ok(row) = read_row(body) else { return };
+        match self.look.as_deref_mut() {
+            Some(Look::Functions { found, .. }) => {
+                if let [Some(name), source] = row[..] {
+                    found.push((name.to_vec(), source.map(<[u8]>::to_vec)));
+                }
+            }
+            Some(Look::Pins { gone }) => *gone = pins::gone(&row),
+            None => {}
         }
     }
 
     /// The answer is complete.
     pub(super) fn looked(&mut self) {
-        let Some(look) = self.look.take() else { return };
-        let mut functions = self.functions.borrow_mut();
-        functions.asked(look.names, Instant::now());
-        for (name, source) in look.found {
-            functions.found(&name, source.as_deref());
+        match self.look.take().map(|look| *look) {
+            Some(Look::Functions { names, found }) => {
+                let mut functions = self.functions.borrow_mut();
+                functions.asked(names, Instant::now());
+                for (name, source) in found {
+                    functions.found(&name, source.as_deref());
+                }
+            }
+            Some(Look::Pins { gone }) => self.session.unpin(gone),
+            None => {}
         }
     }
 

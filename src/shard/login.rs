@@ -9,7 +9,7 @@ use crate::auth::node::SaltedKeys;
 use crate::auth::scram::{ExpectClientFirst, Nonce};
 use crate::auth::{Check, ClientError, Exchange, Method, Secret, exchange, hba, md5, password, scram};
 use crate::backend::Parameters;
-use crate::config::{AuthMethod, PoolMode};
+use crate::config::{AuthMethod, PinPolicy, PoolMode};
 use crate::door::{Policy, Work, Worked};
 use crate::ring::{End, Socket};
 use crate::route::Access;
@@ -264,6 +264,7 @@ impl Guest {
         };
         session.dialect = dialect(&parameters);
         session.statement_mode = mode == PoolMode::Statement;
+        session.refuse_pins = mode != PoolMode::Session && policy.config.pool.pin == PinPolicy::Refuse;
         self.socket.send_with(|out| {
             put_authentication(out, 0, &[]);
             for (name, value) in parameters.iter() {

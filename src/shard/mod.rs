@@ -15,7 +15,7 @@
 //! * [`console`]: what pgweir answers itself; [`cancel`]: cancel requests;
 //! * [`pools`], [`link`], [`cleanup`], [`lending`]: finding, opening and cleaning backends, and lending them to other
 //!   shards;
-//! * [`functions`]: what functions that a session called have left on its backend;
+//! * [`functions`]: what functions that a session called have left on its backend; [`pins`]: sessions that keep theirs;
 //! * [`sharing`]: what shards tell each other; [`seats`]: sessions as others see them; [`tickets`]: questions to other threads.
 
 mod cancel;
@@ -26,6 +26,7 @@ mod functions;
 mod lending;
 mod link;
 mod login;
+mod pins;
 mod pools;
 mod relay;
 mod seats;
@@ -52,7 +53,7 @@ use crate::counters::{Latencies, NodeCounters, ShardCounters};
 use crate::door::{Policy, PoolKey, ShardId, Shared, Snapshot, ToControl, ToShard};
 use crate::limits::ACCEPTS_PER_TURN_MAX;
 use crate::ring::{Chunk, Doorbell, Listener, Ring, support};
-use crate::session::{Order, SharedSettings, StatementCache, StatementCount};
+use crate::session::{Order, Pins, SharedSettings, StatementCache, StatementCount};
 use crate::topology::{NodeId, Topology};
 use crate::wire::Sqlstate;
 use crate::wire::backend::Report;
@@ -148,6 +149,8 @@ struct Shard {
     functions: RefCell<FxHashMap<Arc<str>, SharedFunctions>>,
     /// Room for frames to be collected in, so that no session keeps any and none allocates for every request.
     spare_batches: RefCell<Vec<Batch>>,
+    /// How often sessions were pinned so far, in the order of [`Pins::ALL`].
+    pin_counts: [Cell<u64>; Pins::ALL.len()],
     /// What sessions have started with, each once.
     settings: RefCell<FxHashSet<SharedSettings>>,
     statement_count: Rc<StatementCount>,
@@ -199,6 +202,7 @@ impl Shard {
             statements: RefCell::default(),
             functions: RefCell::default(),
             spare_batches: RefCell::default(),
+            pin_counts: Default::default(),
             settings: RefCell::default(),
             statement_count: Rc::new(StatementCount::new(id.0)),
             seats: Seats::default(),
@@ -375,6 +379,8 @@ async fn inbox(shard: Rc<Shard>) {
                 ToShard::Snapshot { ticket } => {
                     let snapshot = Box::new(Snapshot {
                         pools: shard.pools_snapshot(),
+                        pins: shard.pins_snapshot(),
+                        pin_counts: shard.pin_counts(),
                         queries: shard.queries.borrow().clone(),
                         waits: shard.waits.borrow().clone(),
                     });

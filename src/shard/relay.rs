@@ -21,7 +21,7 @@ use crate::backend::Parameters;
 use crate::config::{Causal, PoolMode};
 use crate::ring::{Chunk, Socket};
 use crate::route::Access;
-use crate::session::{Order, Session, Want};
+use crate::session::{Order, Pins, Session, Want};
 use crate::topology::{Moment, NodeId};
 use crate::wire::Sqlstate;
 use crate::wire::backend::{Report, TransactionStatus, put_ready};
@@ -92,7 +92,7 @@ pub(super) struct Relay {
     floor: Option<Moment>,
     /// When the request that is being served came.
     pub(super) asked: Option<Instant>,
-    counted_pinned: bool,
+    pub(super) counted_pins: Pins,
 }
 
 /// The client's stream of frames: where in it we are.
@@ -184,7 +184,7 @@ impl Relay {
             lease_wrote: false,
             floor: None,
             asked: None,
-            counted_pinned: false,
+            counted_pins: Pins::NONE,
         }
     }
 
@@ -443,7 +443,6 @@ impl Relay {
         let Some(link) = &self.link else { return false };
         let keep = !link.backend.quiet()
             || link.copy_in
-            || !self.session.pins().is_empty()
             || (self.mode == PoolMode::Session && !self.shard.draining.get())
             || self.deferred.is_some()
             || self.outgoing.passing > 0
@@ -451,24 +450,9 @@ impl Relay {
         if keep {
             return false;
         }
-        let free = self.mode == PoolMode::Session || self.calls_left_nothing();
+        let free = self.mode == PoolMode::Session || (self.calls_left_nothing() && self.unpinned());
         self.count_pins();
         free
-    }
-
-    fn count_pins(&mut self) {
-        let pinned = !self.session.pins().is_empty();
-        if pinned == self.counted_pinned {
-            return;
-        }
-        self.counted_pinned = pinned;
-        match pinned {
-            true => {
-                tracing::debug!(reason = %self.session.pins(), "session pinned to its backend");
-                self.shard.counters().pinned.add(1);
-            }
-            false => self.shard.counters().pinned.sub(1),
-        }
     }
 
     /// Gives the backend back.
@@ -577,7 +561,7 @@ impl Relay {
 
     /// Ends the session: what it leaves behind is put in order elsewhere.
     fn finish(mut self: Box<Self>) -> (Socket, &'static str) {
-        if self.counted_pinned {
+        if !self.counted_pins.is_empty() {
             self.shard.counters().pinned.sub(1);
         }
         if let Some(link) = &mut self.link {
@@ -614,6 +598,11 @@ impl Relay {
     /// What was sent may have changed functions, and was answered.
     pub(super) fn defined(&self) {
         self.shard.defined(&self.database);
+    }
+
+    /// The database this session belongs to.
+    pub(super) fn database(&self) -> &str {
+        &self.database
     }
 
     /// The user this session belongs to.

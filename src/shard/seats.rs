@@ -13,6 +13,8 @@ use crate::backend::BackendKey;
 use crate::ring::{Address, Ring};
 use crate::wire::backend::Report;
 
+use super::pins::Pinned;
+
 /// One session's seat.
 pub(super) struct Seat {
     pub id: u64,
@@ -33,6 +35,8 @@ pub(super) struct Seat {
     pub admitted: Cell<bool>,
     /// True exactly when it waits for a backend.
     pub queued: Cell<bool>,
+    /// Why it keeps its backend, if it does.
+    pub pinned: RefCell<Option<Box<Pinned>>>,
 }
 
 /// A backend at work.
@@ -104,6 +108,7 @@ impl Seats {
             idle: Cell::default(),
             admitted: Cell::default(),
             queued: Cell::default(),
+            pinned: RefCell::default(),
         });
         by_process_id.insert(candidate, seat.clone());
         self.by_id.borrow_mut().insert(id, seat.clone());

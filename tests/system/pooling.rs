@@ -2,6 +2,7 @@
 
 mod functions;
 mod limits;
+mod pins;
 mod settings;
 mod vanishing;
 

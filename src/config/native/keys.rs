@@ -12,8 +12,8 @@ use super::print::{quote, quote_all};
 use super::value::{Zero, boolean, bytes, duration, float, small, text, texts, word};
 use crate::config::unit::{print_bytes, print_duration};
 use crate::config::{
-    AuthMethod, Balance, Causal, Config, FailoverMode, HbaSource, LogLevel, Node, PoolMode, PoolOverride,
-    Reads,
+    AuthMethod, Balance, Causal, Config, FailoverMode, HbaSource, LogLevel, Node, PinPolicy, PoolMode,
+    PoolOverride, Reads,
 };
 
 /// One key of a section whose values live in a `T`.
@@ -246,6 +246,12 @@ const POOL: &[Key<Config>] = &[
         |c| Some(c.pool.statements_max.to_string()),
     ),
     key(
+        "pin",
+        "What leaves something in its session that cannot follow it: allow (it keeps its backend) or refuse",
+        |c, v| set(&mut c.pool.pin, word(v, PINS)),
+        |c| Some(name_of(c.pool.pin, PINS)),
+    ),
+    key(
         "reset",
         "Statement that makes a backend fit for another session, or a list",
         |c, v| {
@@ -475,6 +481,7 @@ const READS: &[(&str, Reads)] =
     &[("primary", Reads::Primary), ("any", Reads::Any), ("replicas", Reads::Replicas)];
 const CAUSALS: &[(&str, Causal)] =
     &[("off", Causal::Off), ("session", Causal::Session), ("global", Causal::Global)];
+const PINS: &[(&str, PinPolicy)] = &[("allow", PinPolicy::Allow), ("refuse", PinPolicy::Refuse)];
 const BALANCES: &[(&str, Balance)] = &[("statement", Balance::Statement), ("session", Balance::Session)];
 const FAILOVER_MODES: &[(&str, FailoverMode)] = &[("observe", FailoverMode::Observe)];
 const LOG_LEVELS: &[(&str, LogLevel)] = &[

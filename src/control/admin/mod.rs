@@ -11,7 +11,7 @@ mod window;
 pub(super) use self::window::{Totals, Window};
 
 use std::rc::Rc;
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
 use self::statement::{Request, Table};
 use super::Control;
@@ -61,6 +61,8 @@ impl Control {
                 tables::node_pools(&self.cluster.borrow(), &gathered)
             }
             Table::Nodes => tables::nodes(&self.cluster.borrow(), counters),
+            Table::PinStats => tables::pin_stats(&*self.gather().await),
+            Table::Pins => tables::pins(&*self.gather().await, SystemTime::now()),
             Table::PoolNodes => tables::pool_nodes(&self.cluster.borrow(), counters),
             Table::PoolVersion => tables::single("pool_version", pool_version(), "SELECT 1"),
             Table::Pools => tables::pools(&*self.gather().await),

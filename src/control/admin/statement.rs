@@ -36,6 +36,8 @@ pub(super) enum Table {
     Help,
     NodePools,
     Nodes,
+    PinStats,
+    Pins,
     PoolNodes,
     PoolVersion,
     Pools,
@@ -46,7 +48,7 @@ pub(super) enum Table {
 
 impl Table {
     /// By the names that SHOW takes, with what each shows.
-    pub const ALL: [(&str, Table, &str); 9] = [
+    pub const ALL: [(&str, Table, &str); 11] = [
         ("HELP", Table::Help, "this list"),
         ("NODES", Table::Nodes, "each node: role, state, lag, positions, leases, queries so far"),
         (
@@ -55,6 +57,12 @@ impl Table {
             "each database and user: clients and backends by what they do, as PgBouncer shows it",
         ),
         ("NODE_POOLS", Table::NodePools, "the same for each node"),
+        ("PINS", Table::Pins, "each session that keeps a backend beyond its transaction: why, since when"),
+        (
+            "PIN_STATS",
+            Table::PinStats,
+            "by reason: sessions that keep a backend now, and how often one did so far",
+        ),
         ("SHARDS", Table::Shards, "each shard: clients, queries, backends, and which picture it routes by"),
         ("STATS", Table::Stats, "totals, and rates and percentiles (µs) of the last minute"),
         ("VERSION", Table::Version, "the version of pgweir"),

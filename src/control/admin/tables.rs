@@ -1,7 +1,7 @@
 //! What SHOW shows: numbers in, rows out. All numbers are sums or maxima over shards, but for SHOW SHARDS.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use super::statement::Table;
 use super::time::utc;
@@ -160,6 +160,42 @@ pub(super) fn stats(now: &Totals, ago: Duration, then: &Totals) -> Answer {
     let times = times.map(|time| time.as_micros().to_string());
     let row = ["*".to_owned()].into_iter().chain(numbers).chain(times);
     show(STATS, vec![row.map(Some).collect()])
+}
+
+/// SHOW PINS: the sessions that keep a backend beyond their transaction, the longest first.
+pub(super) fn pins(gathered: &Gathered, now: SystemTime) -> Answer {
+    let mut pins: Vec<_> = gathered.iter().flatten().flat_map(|snapshot| &snapshot.pins).collect();
+    pins.sort_by_key(|pin| pin.since);
+    let rows = pins.into_iter().map(|pin| {
+        let seconds = now.duration_since(pin.since).unwrap_or_default().as_secs();
+        let texts = [
+            pin.process_id.to_string(),
+            pin.database.to_string(),
+            pin.user.to_string(),
+            pin.reasons.join(","),
+            utc(pin.since),
+            seconds.to_string(),
+        ];
+        texts.map(Some).to_vec()
+    });
+    show(&["session", "database", "user", "reason", "since", "seconds"], rows.collect())
+}
+
+/// SHOW PIN_STATS: by reason, how many sessions keep a backend now, and how often one did since the start.
+pub(super) fn pin_stats(gathered: &Gathered) -> Answer {
+    let mut reasons: BTreeMap<&str, (u64, u64)> = BTreeMap::new();
+    for snapshot in gathered.iter().flatten() {
+        for (reason, total) in &snapshot.pin_counts {
+            reasons.entry(reason).or_default().1 += total;
+        }
+        for reason in snapshot.pins.iter().flat_map(|pin| &pin.reasons) {
+            reasons.entry(reason).or_default().0 += 1;
+        }
+    }
+    let rows = reasons.into_iter().map(|(reason, (now, total))| {
+        vec![Some(reason.to_owned()), Some(now.to_string()), Some(total.to_string())]
+    });
+    show(&["reason", "sessions", "total"], rows.collect())
 }
 
 /// SHOW SHARDS: the one view that is not summed.
