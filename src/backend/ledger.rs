@@ -182,6 +182,11 @@ impl Ledger {
         self.owed.iter().filter(|owed| matches!(owed, Owed::Sync | Owed::Query | Owed::FunctionCall)).count()
     }
 
+    /// Whether the client still waits for one.
+    pub fn owes_ready(&self) -> bool {
+        self.owed.iter().any(|owed| matches!(owed, Owed::Sync | Owed::Query | Owed::FunctionCall))
+    }
+
     /// The next answer that is ours to give, if its turn has come. Ask again until `None`.
     pub fn say(&mut self) -> Option<Saying> {
         let saying = match self.owed.front()? {

@@ -131,8 +131,14 @@ impl Backend {
     /// A client's Parse of `statement`: answered by ourselves when the statement exists here, sent otherwise.
     pub fn parse(&mut self, statement: StatementId, text: &[u8], out: &mut Vec<u8>) {
         if self.prepared.touch(statement) {
-            self.ledger.owe(Owed::SayParsed);
-            return;
+            // In a transaction that has failed the server refuses to parse, and what was sent may fail one.
+            if self.status != TransactionStatus::Failed && !self.ledger.owes_ready() {
+                self.ledger.owe(Owed::SayParsed);
+                return;
+            }
+            self.prepared.remove(statement);
+            frontend::put_close_statement(out, &statement.name());
+            self.ledger.owe(Owed::OwnClose(statement));
         }
         self.make_room(out);
         frontend::put_parse(out, &statement.name(), text);

@@ -72,6 +72,21 @@ fn server(tags: &str) -> Vec<u8> {
 }
 
 #[test]
+fn a_failed_transaction_refuses_to_parse_also_what_is_prepared() {
+    let mut backend = backend();
+    let mut out = Vec::new();
+    backend.parse(id(1), b"select 1\0\0\0", &mut out);
+    backend.ledger.owe(Owed::Sync);
+    // Whether the next request is in a failed transaction is not known yet.
+    out.clear();
+    backend.parse(id(1), b"select 1\0\0\0", &mut out);
+    backend.ledger.owe(Owed::Sync);
+    assert_eq!(out[0], b'C');
+    assert_eq!(verdicts(&mut backend, &server("1Z3EZ")), "1ZsE!Z");
+    assert_eq!(backend.prepared.all(), []);
+}
+
+#[test]
 fn what_we_look_for_is_kept_from_the_client() {
     let mut backend = backend();
     let mut out = Vec::new();

@@ -54,8 +54,11 @@ pub struct Session {
     startup_settings: SharedSettings,
     changes: Changes,
     pins: Pins,
-    /// Whether a DISCARD ALL was sent and not answered yet.
-    discard_all: bool,
+    /// The request with a DISCARD ALL that was sent and not answered yet.
+    discard_all: Option<settings::Request>,
+    /// How many requests were sent, and how many answered.
+    sent: settings::Request,
+    answered: settings::Request,
     /// Whether something that was sent asks for the values this session's sequences had last.
     own_writes: bool,
     status: TransactionStatus,
@@ -87,7 +90,9 @@ impl Session {
             startup_settings: settings,
             changes: Changes::default(),
             pins: Pins::NONE,
-            discard_all: false,
+            discard_all: None,
+            sent: 0,
+            answered: 0,
             own_writes: false,
             status: TransactionStatus::Idle,
             failed: false,
@@ -140,7 +145,7 @@ impl Session {
 
     /// True exactly when what the server says it completed must be looked at.
     pub fn watches_tags(&self) -> bool {
-        !self.changes.is_empty() || self.discard_all || self.names.forgetting()
+        !self.changes.is_empty() || self.discard_all.is_some() || self.names.forgetting()
     }
 
     /// Decides about one frame of the client. `whole` is false when the frame is too long to be kept and `body` only its
@@ -150,6 +155,31 @@ impl Session {
     ///
     /// [`Violation`] when the client broke the protocol; its connection is closed then.
     pub fn handle(
+        &mut self,
+        tag: u8,
+        body: &[u8],
+        whole: bool,
+        cache: &mut StatementCache,
+    ) -> Result<Plan, Violation> {
+        let plan = self.plan(tag, body, whole, cache)?;
+        if matches!(tag, b'S' | b'Q' | b'F') {
+            self.asked();
+        }
+        Ok(plan)
+    }
+
+    /// The client sent what is answered by a ReadyForQuery.
+    pub fn asked(&mut self) {
+        self.sent += 1;
+        self.changes.sent(self.sent);
+    }
+
+    /// It got a ReadyForQuery that no server sent.
+    pub fn answered_by_us(&mut self) {
+        self.answered = (self.answered + 1).min(self.sent);
+    }
+
+    fn plan(
         &mut self,
         tag: u8,
         body: &[u8],
@@ -246,8 +276,8 @@ impl Session {
     /// What was sent since the last ReadyForQuery is refused as a whole: nothing of it happened.
     pub fn refused(&mut self) {
         self.names.nothing_happened();
-        self.changes.confirm(true);
-        self.discard_all = false;
+        self.changes.confirm(self.sent, true);
+        self.discard_all = None;
         self.own_writes = false;
         self.names.decided();
         if self.status == TransactionStatus::Idle {
@@ -310,14 +340,18 @@ impl Session {
         self.names.decided();
     }
 
-    /// The server is ready. `backend` is what is set on the backend that says so; both follow what the text did.
-    pub fn ready(&mut self, status: TransactionStatus, backend: &mut SharedSettings) {
+    /// The server is ready. `backend` is what is set on the backend that says so; both follow what the text did. `more`:
+    /// whether further requests wait for their answer.
+    pub fn ready(&mut self, status: TransactionStatus, backend: &mut SharedSettings, more: bool) {
+        // A Sync that a COPY has read over is never answered: with the last answer all are.
+        self.answered = if more { (self.answered + 1).min(self.sent) } else { self.sent };
+        let request = self.answered;
         self.status = status;
         let failed = std::mem::take(&mut self.failed);
         let rolled_back = std::mem::take(&mut self.rolled_back);
         let ends = std::mem::take(&mut self.ends);
         self.names.decided();
-        if std::mem::take(&mut self.discard_all) && !failed {
+        if self.discard_all.take_if(|sent| *sent <= request).is_some() && !failed {
             self.pins = Pins::NONE;
             self.called.clear();
             self.names.set_unnamed(None);
@@ -328,6 +362,7 @@ impl Session {
         if status == TransactionStatus::Idle {
             let settings = Rc::make_mut(&mut self.settings);
             self.changes.finish(
+                request,
                 settings,
                 Rc::make_mut(backend),
                 &self.startup_settings,
@@ -336,7 +371,7 @@ impl Session {
             );
             self.serializable = is_serializable(&self.settings);
         } else {
-            self.changes.confirm(failed);
+            self.changes.confirm(request, failed);
         }
     }
 
@@ -345,7 +380,8 @@ impl Session {
         self.status = TransactionStatus::Idle;
         self.changes.forget();
         self.pins = Pins::NONE;
-        self.discard_all = false;
+        self.discard_all = None;
+        self.answered = self.sent;
         self.failed = false;
         self.rolled_back = false;
         self.called.clear();
@@ -538,7 +574,9 @@ impl Session {
         self.may_unpin |= effects.intersects(UNPINNING);
         self.own_writes |= effects.contains(Effects::SEQUENCE_STATE) && self.pins.is_empty();
         self.pins |= Pins::of(effects);
-        self.discard_all |= effects.contains(Effects::DISCARD_ALL);
+        if effects.contains(Effects::DISCARD_ALL) {
+            self.discard_all = Some(self.sent + 1);
+        }
         // The ends of transactions matter only when there is something to keep or to undo, savepoints also before.
         let always = effects.intersects(Effects::SET.union(Effects::SAVEPOINT).union(Effects::ROLLBACK_TO));
         let ends = effects.intersects(Effects::TRANSACTION_BEGIN.union(Effects::TRANSACTION_END));

@@ -4,7 +4,7 @@
 //! transaction, which become part of the map when it commits and vanish when it rolls back, to a savepoint or as a whole,
 //! exactly as the server undoes them (PostgreSQL manual, SET).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
 
 use crate::sql::Change;
@@ -167,7 +167,13 @@ pub struct Changes {
     steps: Vec<Step>,
     /// How many steps the server is known to have taken: those before its last ReadyForQuery without error.
     confirmed: usize,
+    /// For each request that was sent and not answered yet, how many steps there were with it. Those without any are left
+    /// out.
+    marks: VecDeque<(Request, usize)>,
 }
+
+/// Numbers the requests of a session that are answered by a ReadyForQuery, in the order sent.
+pub type Request = u64;
 
 #[derive(Clone, Debug, PartialEq)]
 enum Step {
@@ -234,33 +240,68 @@ impl Changes {
         noted
     }
 
-    /// The server is ready and the transaction goes on: the steps since the last time were taken, or failed.
-    pub fn confirm(&mut self, failed: bool) {
-        if failed {
-            self.steps.truncate(self.confirmed);
+    /// A request is sent: what was noted since the one before belongs to it.
+    pub fn sent(&mut self, request: Request) {
+        if !self.steps.is_empty() {
+            self.marks.push_back((request, self.steps.len()));
         }
-        self.confirmed = self.steps.len();
     }
 
-    /// The server is ready and no transaction is open: what became of `settings`, and of what the backend has.
+    /// How many steps belong to this request and those before it.
+    fn steps_of(&mut self, request: Request) -> usize {
+        let mut steps = 0;
+        while let Some(&(number, mark)) = self.marks.front()
+            && number <= request
+        {
+            steps = mark;
+            self.marks.pop_front();
+        }
+        steps
+    }
+
+    /// So many of the first steps are settled and leave.
+    fn forget_first(&mut self, steps: usize) {
+        for (_, mark) in &mut self.marks {
+            *mark -= steps;
+        }
+    }
+
+    /// The server is ready after this request, and the transaction goes on: the steps since the last time were taken, or
+    /// failed.
+    pub fn confirm(&mut self, request: Request, failed: bool) {
+        let steps = self.steps_of(request).max(self.confirmed);
+        if failed {
+            self.steps.drain(self.confirmed..steps);
+            self.forget_first(steps - self.confirmed);
+        } else {
+            self.confirmed = steps;
+        }
+    }
+
+    /// The server is ready after this request and no transaction is open: what became of `settings`, and of what the
+    /// backend has. What later requests do is still open.
     ///
     /// `failed`: the last text got an error, behind so many ends of transactions that had gone through; what it did since
     /// the last of these is undone. `rolled_back`: the transaction ended with ROLLBACK, also when COMMIT was asked for.
     pub fn finish(
         &mut self,
+        request: Request,
         session: &mut Settings,
         backend: &mut Settings,
         startup: &Settings,
         failed: Option<usize>,
         rolled_back: bool,
     ) {
+        let of_this = self.steps_of(request).max(self.confirmed);
+        let later = self.steps.split_off(of_this);
+        self.forget_first(of_this);
         if let Some(ends) = failed {
             let is_end = |step: &Step| matches!(step, Step::Commit | Step::Rollback);
             let behind = self.steps.iter().enumerate().skip(self.confirmed).filter(|(_, step)| is_end(step));
             let kept = ends.checked_sub(1).and_then(|last| behind.map(|(at, _)| at + 1).nth(last));
             self.steps.truncate(kept.unwrap_or(self.confirmed));
         }
-        let steps = std::mem::take(&mut self.steps);
+        let steps = std::mem::replace(&mut self.steps, later);
         self.confirmed = 0;
         let last_end = steps.iter().rposition(|step| matches!(step, Step::Commit | Step::Rollback));
         let mut now = (session.clone(), backend.clone());
@@ -317,6 +358,7 @@ impl Changes {
     /// Nothing of the open transaction happened.
     pub fn forget(&mut self) {
         self.steps.clear();
+        self.marks.clear();
         self.confirmed = 0;
     }
 }
@@ -336,9 +378,10 @@ mod tests {
         let mut steps = Changes::default();
         for text in texts {
             steps.note(changes(text.as_bytes(), Dialect::default()));
-            steps.confirm(false);
+            steps.sent(1);
+            steps.confirm(1, false);
         }
-        steps.finish(&mut session, &mut backend, &startup, None, rolled_back);
+        steps.finish(2, &mut session, &mut backend, &startup, None, rolled_back);
         let sql = |settings: &Settings| {
             let mut out = Vec::new();
             settings.put_switch(&Settings::default(), &mut out);
@@ -389,11 +432,60 @@ mod tests {
             let (mut session, mut backend) = (Settings::default(), Settings::default());
             let mut steps = Changes::default();
             steps.note(changes(b"SET a.x = 1; COMMIT; SET a.y = 2; SELECT 1/0", Dialect::default()));
-            steps.finish(&mut session, &mut backend, &startup, Some(ends), false);
+            steps.sent(1);
+            steps.finish(1, &mut session, &mut backend, &startup, Some(ends), false);
             let mut out = Vec::new();
             session.put_switch(&Settings::default(), &mut out);
             assert_eq!(String::from_utf8(out).unwrap(), sql);
         }
+    }
+
+    #[test]
+    fn each_of_several_requests_counts_by_itself() {
+        let startup = Settings::default();
+        let (mut session, mut backend) = (Settings::default(), Settings::default());
+        let mut steps = Changes::default();
+        steps.sent(1);
+        for (request, text) in [(2, "SET a.x = 1"), (3, "SET a.y = 2"), (4, "SET a.z = 3")] {
+            steps.note(changes(text.as_bytes(), Dialect::default()));
+            steps.sent(request);
+        }
+        let sql = |settings: &Settings| {
+            let mut out = Vec::new();
+            settings.put_switch(&Settings::default(), &mut out);
+            String::from_utf8(out).unwrap()
+        };
+        // The first fails and has none, the third fails and loses its own.
+        steps.finish(1, &mut session, &mut backend, &startup, Some(0), false);
+        assert_eq!((sql(&session).as_str(), steps.len()), ("", 3));
+        steps.finish(2, &mut session, &mut backend, &startup, None, false);
+        assert_eq!((sql(&session).as_str(), steps.len()), ("SET \"a\".\"x\" TO 1", 2));
+        steps.finish(3, &mut session, &mut backend, &startup, Some(0), false);
+        assert_eq!((sql(&session).as_str(), steps.len()), ("SET \"a\".\"x\" TO 1", 1));
+        steps.finish(4, &mut session, &mut backend, &startup, None, false);
+        assert_eq!(sql(&session), "SET \"a\".\"x\" TO 1;SET \"a\".\"z\" TO 3");
+        assert!(steps.is_empty() && session == backend);
+    }
+
+    #[test]
+    fn a_failed_request_within_a_transaction_takes_its_own_steps_only() {
+        let startup = Settings::default();
+        let (mut session, mut backend) = (Settings::default(), Settings::default());
+        let mut steps = Changes::default();
+        for (request, text) in [
+            (1, "BEGIN; SET a.x = 1; SAVEPOINT s"),
+            (2, "SET a.y = 2"),
+            (3, "ROLLBACK TO s; SET a.z = 3"),
+            (4, "COMMIT"),
+        ] {
+            steps.note(changes(text.as_bytes(), Dialect::default()));
+            steps.sent(request);
+        }
+        for (request, failed) in [(1, false), (2, true), (3, false)] {
+            steps.confirm(request, failed);
+        }
+        steps.finish(4, &mut session, &mut backend, &startup, None, false);
+        assert_eq!((session.get(b"a.x").is_some(), session.get(b"a.y"), session.len()), (true, None, 2));
     }
 
     #[test]

@@ -45,7 +45,7 @@ impl Client {
 
     fn ready(&mut self, status: TransactionStatus) {
         let mut backend = SharedSettings::default();
-        self.session.ready(status, &mut backend);
+        self.session.ready(status, &mut backend, false);
     }
 }
 

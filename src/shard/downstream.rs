@@ -281,9 +281,11 @@ impl Relay {
                 Fate::Skip
             }
             Verdict::Ready(status) => {
+                let waiting = !self.batch.is_empty() || self.next.is_some() || self.deferred.is_some();
                 if let Some(link) = &mut self.link {
                     link.copy_in = false;
-                    self.session.ready(status, &mut link.settings);
+                    let more = waiting || link.backend.ledger.owes_ready();
+                    self.session.ready(status, &mut link.settings, more);
                     if link.settings == *self.session.settings() {
                         link.settings = self.session.settings().clone();
                     }

@@ -13,6 +13,7 @@ use crate::config::{AuthMethod, PinPolicy, PoolMode};
 use crate::door::{Policy, Work, Worked};
 use crate::ring::{End, Socket};
 use crate::route::Access;
+use crate::session::settings::Value;
 use crate::session::startup::Request;
 use crate::session::{Session, SharedSettings};
 use crate::sql::{self, Dialect};
@@ -462,13 +463,14 @@ impl Guest {
 
     /// What a server reports to a session with these settings: known from a login like it, else asked.
     async fn parameters(&mut self, request: &Request, seat: &Seat) -> Result<Parameters, Refusal> {
-        // The name of an application is reported as it is; so logins that differ in nothing else are alike.
+        // The name of an application is reported as it is; so logins that differ in nothing else are alike. One without
+        // a name is not: what it is told is the server's own setting.
         let plain_name = request.application_name.as_deref().filter(|name| {
             name.len() < NAME_MAX && name.bytes().all(|byte| byte == b' ' || byte.is_ascii_graphic())
         });
         let mut like = request.settings.clone();
         if plain_name.is_some() {
-            Rc::make_mut(&mut like).forget(b"application_name");
+            Rc::make_mut(&mut like).set(b"application_name", Value::Plain(Box::default()));
         }
         let key = (request.database.clone(), request.user.clone(), like);
         if let Some(known) = self.shard.logins.borrow().get(&key) {

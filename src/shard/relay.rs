@@ -411,7 +411,8 @@ impl Relay {
         self.client.send_with(|out| report.put(out));
     }
 
-    pub(super) fn say_ready(&self, status: TransactionStatus) {
+    pub(super) fn say_ready(&mut self, status: TransactionStatus) {
+        self.session.answered_by_us();
         self.shard.counters().queries.add(1);
         self.client.send_with(|out| put_ready(out, status));
     }

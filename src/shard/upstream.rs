@@ -258,6 +258,7 @@ impl Relay {
         self.outgoing.drop = true;
         if tag == b'S' {
             self.skipping = false;
+            self.session.asked();
             match &mut self.link {
                 Some(link) => {
                     link.socket.send_with(frontend::put_sync);
