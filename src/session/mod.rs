@@ -69,6 +69,8 @@ pub struct Session {
     ends: usize,
     /// Whether something was sent that may have done away with the cause of a pin.
     may_unpin: bool,
+    /// What was noted since it was last asked whether the pins have a cause.
+    pins_since: Pins,
     /// Whether statements that pin are refused.
     pub refuse_pins: bool,
     /// The functions we do not know that were called on the backend since it was last taken.
@@ -99,6 +101,7 @@ impl Session {
             rolled_back: false,
             ends: 0,
             may_unpin: false,
+            pins_since: Pins::NONE,
             refuse_pins: false,
             called: SmallVec::new(),
             defines: false,
@@ -124,8 +127,10 @@ impl Session {
         self.pins |= pin;
     }
 
-    /// The causes of these are gone.
+    /// The causes of these were gone when [`take_may_unpin`](Self::take_may_unpin) was called last. What was sent since
+    /// then may have brought them back.
     pub fn unpin(&mut self, gone: Pins) {
+        let gone = gone.without(self.pins_since);
         self.pins = self.pins.without(gone);
         if gone.contains(Pins::PREPARE) {
             self.names.none_by_sql();
@@ -135,7 +140,11 @@ impl Session {
     /// Whether a server can tell if the pins still have a cause, and something was sent since the last call of this that
     /// may have done away with it.
     pub fn take_may_unpin(&mut self) -> bool {
-        std::mem::take(&mut self.may_unpin) && self.pins.without(Pins::TELLABLE).is_empty()
+        let may = std::mem::take(&mut self.may_unpin) && self.pins.without(Pins::TELLABLE).is_empty();
+        if may {
+            self.pins_since = Pins::NONE;
+        }
+        may
     }
 
     /// The transaction status the client was told last.
@@ -574,6 +583,7 @@ impl Session {
         self.may_unpin |= effects.intersects(UNPINNING);
         self.own_writes |= effects.contains(Effects::SEQUENCE_STATE) && self.pins.is_empty();
         self.pins |= Pins::of(effects);
+        self.pins_since |= Pins::of(effects);
         if effects.contains(Effects::DISCARD_ALL) {
             self.discard_all = Some(self.sent + 1);
         }

@@ -123,6 +123,20 @@ fn names_are_given_up_when_the_server_says_so() {
 }
 
 #[test]
+fn what_was_sent_behind_the_question_is_not_answered_by_it() {
+    let mut client = client();
+    client.query("SELECT pg_advisory_lock(1)");
+    client.ready(TransactionStatus::Idle);
+    assert!(client.session.take_may_unpin());
+    client.query("PREPARE p AS SELECT 1");
+    client.session.unpin(Pins::TELLABLE);
+    assert_eq!(client.session.pins(), Pins::PREPARE);
+    assert!(client.session.take_may_unpin() && !client.session.take_may_unpin());
+    client.session.unpin(Pins::TELLABLE);
+    assert!(client.session.pins().is_empty());
+}
+
+#[test]
 fn a_name_that_sql_has_taken_is_the_servers_to_judge() {
     let mut client = client();
     client.query("PREPARE p AS SELECT 1");

@@ -66,7 +66,7 @@ impl Author<'_> {
 
     /// Everything that one statement takes.
     fn unnamed(&mut self, session: usize) -> Vec<Frame> {
-        let sql = self.batch_sql(session);
+        let sql = self.sql(session);
         let count = parameters(&sql);
         let mut frames = vec![Frame::Parse { name: "", sql }];
         if self.random.chance(20) {
@@ -80,20 +80,10 @@ impl Author<'_> {
         frames
     }
 
-    fn batch_sql(&mut self, session: usize) -> Sql {
-        loop {
-            let sql = self.sql(session);
-            let forgets = ["DEALLOCATE", "DISCARD"].iter().any(|word| sql.text.starts_with(word));
-            if !forgets || self.switches.has("forgetting_batches") {
-                return sql;
-            }
-        }
-    }
-
     fn parse(&mut self, name: &'static str, session: usize) -> Vec<Frame> {
-        let mut sql = self.batch_sql(session);
+        let mut sql = self.sql(session);
         while parameters(&sql) > 0 && !self.switches.has("parameter_counts") {
-            sql = self.batch_sql(session);
+            sql = self.sql(session);
         }
         let count = parameters(&sql);
         let prepared = &mut self.sessions[session].prepared;
