@@ -46,6 +46,8 @@ pub enum Owed {
     OwnQuery,
     /// Our own simple query, whose rows we want.
     OwnLook,
+    /// A CopyDone or CopyFail that was sent before it was known whether the server copies: never answered itself.
+    CopyEnd,
     /// Our own Sync, to end a pipeline that goes on elsewhere.
     OwnSync,
 }
@@ -132,6 +134,9 @@ impl Ledger {
             }
             // Never between messages of an open pipeline.
             Owed::OwnQuery | Owed::OwnLook => debug_assert!(!self.unsynced),
+            // With nothing before it that may copy, the server reads over it.
+            Owed::CopyEnd if self.owed.is_empty() || self.ignoring => return,
+            Owed::CopyEnd => {}
             Owed::Query | Owed::FunctionCall if self.ignoring => return,
             Owed::Query | Owed::FunctionCall => {}
             _ if self.ignoring => return,
@@ -144,6 +149,10 @@ impl Ledger {
     fn pop(&mut self) -> Option<Owed> {
         let owed = self.owed.pop_front()?;
         self.deciding -= usize::from(owed.decides());
+        // What was before it did not copy.
+        while self.owed.front() == Some(&Owed::CopyEnd) {
+            self.owed.pop_front();
+        }
         Some(owed)
     }
 
@@ -257,15 +266,26 @@ impl Ledger {
         }
     }
 
-    /// CopyInResponse or CopyBothResponse: the Sync sent behind the statement will be read by the copy, and ignored.
-    pub fn copy_in(&mut self) {
-        if self.owed.front() != Some(&Owed::Execute) {
-            return;
+    /// CopyInResponse or CopyBothResponse: a Sync sent behind the statement will be read by the copy, and ignored, up to
+    /// the copy's end. True when that was sent already.
+    pub fn copy_in(&mut self) -> bool {
+        let extended = self.owed.front() == Some(&Owed::Execute);
+        while let Some(owed) = self.owed.get(1) {
+            match owed {
+                Owed::CopyEnd => {
+                    self.owed.remove(1);
+                    return true;
+                }
+                Owed::Sync if extended => {
+                    self.owed.remove(1);
+                    // Unless another one was sent behind it.
+                    self.unsynced = !matches!(self.owed.back(), Some(Owed::Sync | Owed::OwnSync));
+                }
+                // Anything else makes the copy fail.
+                _ => return false,
+            }
         }
-        while self.owed.get(1) == Some(&Owed::Sync) {
-            self.owed.remove(1);
-            self.unsynced = true;
-        }
+        false
     }
 
     /// ErrorResponse.

@@ -247,9 +247,9 @@ impl Backend {
             }
             b'E' => self.fail()?,
             b'G' | b'W' => {
-                self.ledger.copy_in();
+                let ended = self.ledger.copy_in();
                 match self.ledger.content() {
-                    Verdict::Forward => Verdict::CopyIn,
+                    Verdict::Forward if !ended => Verdict::CopyIn,
                     verdict => verdict,
                 }
             }

@@ -87,6 +87,31 @@ fn a_failed_transaction_refuses_to_parse_also_what_is_prepared() {
 }
 
 #[test]
+fn a_copy_whose_end_was_sent_before_it_began_ends() {
+    let mut backend = backend();
+    for first in [Owed::Execute, Owed::Query] {
+        backend.ledger.owe(first);
+        // The server reads over the first Sync, since it copies; the second ends the batch.
+        if first == Owed::Execute {
+            backend.ledger.owe(Owed::Sync);
+            backend.ledger.owe(Owed::CopyEnd);
+            backend.ledger.owe(Owed::Sync);
+        } else {
+            backend.ledger.owe(Owed::CopyEnd);
+        }
+        assert_eq!(verdicts(&mut backend, &server("GCZ")), "fCZ");
+        assert!(backend.quiet());
+    }
+    // Nobody copies: it means nothing.
+    backend.ledger.owe(Owed::CopyEnd);
+    backend.ledger.owe(Owed::Execute);
+    backend.ledger.owe(Owed::CopyEnd);
+    backend.ledger.owe(Owed::Sync);
+    assert_eq!(verdicts(&mut backend, &server("CZ")), "CZ");
+    assert!(backend.quiet());
+}
+
+#[test]
 fn what_we_look_for_is_kept_from_the_client() {
     let mut backend = backend();
     let mut out = Vec::new();

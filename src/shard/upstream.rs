@@ -165,7 +165,7 @@ impl Relay {
                 return Ok(());
             }
             // Data for a copy that nobody is making any more: dropped, as the server does.
-            Order::Copy if self.link.is_none() => {
+            Order::Copy if self.link.is_none() && self.batch.is_empty() => {
                 self.outgoing.drop = true;
                 return Ok(());
             }
@@ -478,8 +478,8 @@ impl Relay {
                 backend.ledger.owe(Owed::FunctionCall);
             }
             Order::Copy => {
-                if matches!(frame.first(), Some(b'c' | b'f')) {
-                    link.copy_in = false;
+                if matches!(frame.first(), Some(b'c' | b'f')) && !std::mem::take(&mut link.copy_in) {
+                    backend.ledger.owe(Owed::CopyEnd);
                 }
                 socket.send(frame);
             }

@@ -63,7 +63,6 @@ const PARTS: &[&str] = &[
 /// What is left out unless it is asked for, and why.
 const OFF: &[(&str, &str)] = &[
     ("app.memory", "a backend on which somebody set a parameter of that kind knows its name for good"),
-    ("copy_in_batches", "a CopyDone or CopyFail that is sent before the COPY is answered gets lost"),
     ("described_in_transactions", "a failed transaction cannot describe what another backend prepared"),
     ("last_values", "currval() and lastval() are refused on a backend that served others since"),
     ("parameter_counts", "an error about the number of parameters tells pgweir's name of the statement"),

@@ -53,7 +53,7 @@ impl Author<'_> {
             76..82 if self.may_describe(session) => vec![Frame::Describe(Target::Statement, name)],
             82..86 => vec![Frame::Close(Target::Statement, name)],
             86..96 if self.switches.has("portals") => self.portal(session),
-            96..98 if self.switches.has("copy_in_batches") => self.extended_copy(session),
+            96..98 => self.extended_copy(session),
             _ => vec![Frame::Execute { portal: "", rows_max: 0 }],
         }
     }
