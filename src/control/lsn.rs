@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 /// A byte position in the WAL (manual, `pg_lsn`). Comparable only within one timeline.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Lsn(pub(super) u64);
+pub struct Lsn(pub u64);
 
 /// The sizes a server writes its WAL with, bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

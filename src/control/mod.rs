@@ -10,7 +10,8 @@
 //!   signals, RELOAD ──────▶ reload, shutdown
 //! ```
 //!
-//! [`cluster`], [`health`], [`picture`], [`caught_up`], [`shutdown`] and [`admin`] decide and do nothing else; this file,
+//! [`failover`] decides who may be written to, and how another node comes to be it; nothing drives it yet, so today a
+//! promotion is followed, not made. [`cluster`], [`health`], [`picture`], [`caught_up`], [`shutdown`] and [`admin`] decide and do nothing else; this file,
 //! [`probe`], [`work`], [`reload`] and [`signals`] do. It runs on glommio alone, unpinned: nothing here is on the way of
 //! a query, and no shard waits for it except with a login or an admin statement.
 
@@ -18,6 +19,7 @@ mod admin;
 mod bell;
 mod caught_up;
 mod cluster;
+pub mod failover;
 mod gather;
 mod handle;
 mod health;
@@ -38,6 +40,7 @@ pub use self::bell::Bell;
 pub(crate) use self::cluster::NODES_MAX;
 pub use self::handle::Handle;
 pub use self::log::log_to_stderr;
+pub use self::lsn::Lsn;
 pub use self::policy::policy;
 pub use self::signals::{Caught, catch_signals, obey_signals};
 pub use self::view::{NodeView, View};
