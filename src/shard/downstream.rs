@@ -8,7 +8,7 @@ use crate::session::{Bound, Forgotten, Order};
 use crate::wire::backend::{
     ErrorFields, TransactionStatus, put_error_as, read_command_complete, read_parameter_status,
 };
-use crate::wire::frame::HEAD_SIZE;
+use crate::wire::frame::{HEAD_SIZE, fill};
 use crate::wire::frontend::find_own_statement;
 use crate::wire::{Head, Sqlstate, Violation};
 
@@ -165,13 +165,7 @@ impl Relay {
         let Some(link) = &mut self.link else { return Ok(bytes.len()) };
         let held = &mut link.incoming.held;
         let mut used = 0;
-        let mut fill = |held: &mut Vec<u8>, target: usize| {
-            let step = target.saturating_sub(held.len()).min(bytes.len() - used);
-            held.extend_from_slice(&bytes[used..used + step]);
-            used += step;
-            held.len() >= target
-        };
-        if !fill(held, HEAD_SIZE) {
+        if !fill(held, HEAD_SIZE, bytes, &mut used) {
             return Ok(used);
         }
         let head = Head::read(held)?.ok_or(Violation::Length)?;
@@ -194,7 +188,7 @@ impl Relay {
         if size > FRAME_MAX {
             return Err(Violation::Length);
         }
-        if !fill(&mut link.incoming.held, size) {
+        if !fill(&mut link.incoming.held, size, bytes, &mut used) {
             return Ok(used);
         }
         let frame = std::mem::take(&mut link.incoming.held);

@@ -9,7 +9,7 @@ use crate::ring::Chunk;
 use crate::session::statements::Statement;
 use crate::session::{Bound, Order, Pins, Renamed, Want};
 use crate::wire::backend::{Report, TransactionStatus};
-use crate::wire::frame::HEAD_SIZE;
+use crate::wire::frame::{HEAD_SIZE, fill};
 use crate::wire::{Head, Sqlstate, Violation, frontend};
 
 use super::relay::{Ending, Need, Relay};
@@ -111,20 +111,14 @@ impl Relay {
     fn complete(&mut self, bytes: &[u8]) -> Result<usize, Violation> {
         let held = &mut self.outgoing.held;
         let mut used = 0;
-        let mut fill = |held: &mut Vec<u8>, target: usize| {
-            let step = target.saturating_sub(held.len()).min(bytes.len() - used);
-            held.extend_from_slice(&bytes[used..used + step]);
-            used += step;
-            held.len() >= target
-        };
-        if !fill(held, HEAD_SIZE) {
+        if !fill(held, HEAD_SIZE, bytes, &mut used) {
             Head::read_frontend(held)?;
             return Ok(used);
         }
         let head = Head::read_frontend(held)?.ok_or(Violation::Length)?;
         let size = head.frame();
         let keep = if head.tag == b'd' { HEAD_SIZE } else { size.min(FRAME_HOLD_MAX) };
-        if !fill(held, keep) {
+        if !fill(held, keep, bytes, &mut used) {
             return Ok(used);
         }
         let frame = Chunk::from(std::mem::take(held));

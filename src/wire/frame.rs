@@ -79,6 +79,15 @@ impl<'a> Frame<'a> {
     }
 }
 
+/// Moves bytes to a held beginning of a frame until it has `target` of them. `used` says how many of `bytes` are in it by
+/// now. True when there were enough.
+pub fn fill(held: &mut Vec<u8>, target: usize, bytes: &[u8], used: &mut usize) -> bool {
+    let step = target.saturating_sub(held.len()).min(bytes.len() - *used);
+    held.extend_from_slice(&bytes[*used..*used + step]);
+    *used += step;
+    held.len() >= target
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
