@@ -54,7 +54,8 @@ fuzz_target!(|input: Input<'_>| {
         } else {
             let _ = pair.backend.handle(tag, body);
             while pair.backend.ledger.say().is_some() {}
-            pair.session.ready(TransactionStatus::Idle, &mut SharedSettings::default());
+            let more = pair.backend.ledger.owes_ready();
+            pair.session.ready(TransactionStatus::Idle, &mut SharedSettings::default(), more);
         }
     }
 });
@@ -216,7 +217,8 @@ impl Pair {
                 told.push(tag);
             }
             Verdict::Ready(status) => {
-                self.session.ready(status, &mut SharedSettings::default());
+                let more = self.backend.ledger.owes_ready();
+                self.session.ready(status, &mut SharedSettings::default(), more);
                 told.push(tag);
             }
             Verdict::Forward | Verdict::Complete => told.push(tag),
