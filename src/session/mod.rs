@@ -137,6 +137,11 @@ impl Session {
         }
     }
 
+    /// The backend with the causes of the pins is given up: the next one is asked which it has.
+    pub fn moved(&mut self) {
+        self.may_unpin = true;
+    }
+
     /// Whether a server can tell if the pins still have a cause, and something was sent since the last call of this that
     /// may have done away with it.
     pub fn take_may_unpin(&mut self) -> bool {

@@ -33,6 +33,18 @@ impl Relay {
         false
     }
 
+    /// A session that was pinned in a READ ONLY transaction on a replica is about to write, which it cannot do there: the
+    /// replica's backend is given up, with what was left on it.
+    pub(super) fn leave_pinned_replica(&mut self) {
+        let Some(link) = &mut self.link else { return };
+        if self.on_replica && link.backend.quiet() && !self.counted_pins.is_empty() {
+            tracing::debug!(reason = %self.counted_pins, "a pinned session leaves its replica to write");
+            link.reset_owed = true;
+            self.session.moved();
+            self.hand_back();
+        }
+    }
+
     /// Counts and shows the session's pins, if they have changed.
     pub(super) fn count_pins(&mut self) {
         let pins = self.session.pins();

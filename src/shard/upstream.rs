@@ -204,6 +204,9 @@ impl Relay {
             self.outgoing.drop = true;
             return;
         }
+        if want == Want::Write {
+            self.leave_pinned_replica();
+        }
         if self.link.is_some() {
             if order.local() {
                 self.flush_link();

@@ -392,6 +392,29 @@ fn what_hides_behind_a_view_an_operator_or_a_cast_still_works() {
 }
 
 #[test]
+fn a_session_pinned_on_a_replica_can_still_write() {
+    let cluster = shared();
+    let database = here(cluster);
+    let proxy = with_replicas(proxy(cluster));
+    let mut client = proxy.client(database.name());
+    client.query("CREATE TABLE t (i int)");
+    cluster.settle();
+    for extended in [false, true] {
+        let mut fresh = proxy.client(database.name());
+        fresh.query("BEGIN READ ONLY");
+        fresh.query("SELECT pg_advisory_lock(5), set_config('my.own', 'x', false)");
+        fresh.query("COMMIT");
+        match extended {
+            true => drop(fresh.prepared("INSERT INTO t VALUES (1)", &[]).unwrap()),
+            false => drop(fresh.query("INSERT INTO t VALUES (1)")),
+        }
+        fresh.query("BEGIN; INSERT INTO t VALUES (2); COMMIT");
+    }
+    cluster.settle();
+    assert_eq!(client.value("SELECT count(*) FROM t"), "4");
+}
+
+#[test]
 fn a_pipeline_that_writes_later_is_not_begun_on_a_replica() {
     let cluster = shared();
     let database = here(cluster);
