@@ -290,7 +290,7 @@ impl Session {
     /// What was sent since the last ReadyForQuery is refused as a whole: nothing of it happened.
     pub fn refused(&mut self) {
         self.names.nothing_happened();
-        self.changes.confirm(self.sent, true);
+        self.changes.refuse();
         self.discard_all = None;
         self.own_writes = false;
         self.names.decided();
@@ -596,8 +596,8 @@ impl Session {
         let always = effects.intersects(Effects::SET.union(Effects::SAVEPOINT).union(Effects::ROLLBACK_TO));
         let ends = effects.intersects(Effects::TRANSACTION_BEGIN.union(Effects::TRANSACTION_END));
         if always || (ends && !self.changes.is_empty()) {
-            let noted = self.changes.note(sql::changes(text, self.dialect));
-            if noted.opaque || self.changes.len() > CHANGES_MAX {
+            let opaque = self.changes.note(sql::changes(text, self.dialect));
+            if opaque || self.changes.len() > CHANGES_MAX {
                 self.pins |= Pins::SETTING;
             }
         }

@@ -191,15 +191,6 @@ enum Step {
 /// A savepoint's name, and what session and backend had set at it.
 type Savepoint = (Box<[u8]>, (Settings, Settings));
 
-/// What a text turned out to do beyond the steps that were noted.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Noted {
-    /// Something that replaying cannot carry.
-    pub opaque: bool,
-    /// Everything the session has is discarded when it succeeds.
-    pub discard_all: bool,
-}
-
 impl Changes {
     pub fn is_empty(&self) -> bool {
         self.steps.is_empty()
@@ -209,9 +200,9 @@ impl Changes {
         self.steps.len()
     }
 
-    /// Notes what a text that is being sent will do.
-    pub fn note<'a>(&mut self, changes: impl Iterator<Item = Change<'a>>) -> Noted {
-        let mut noted = Noted::default();
+    /// Notes what a text that is being sent will do. True when it does something that replaying cannot carry.
+    pub fn note<'a>(&mut self, changes: impl Iterator<Item = Change<'a>>) -> bool {
+        let mut opaque = false;
         for change in changes {
             self.steps.push(match change {
                 Change::Set { name, value } => Step::Set(name.as_bytes().into(), Value::Sql(value.into())),
@@ -219,13 +210,9 @@ impl Changes {
                     Step::Set((*b"timezone").into(), Value::TimeZone(value.into()))
                 }
                 Change::Reset { name } => Step::Reset(name.as_bytes().into()),
-                Change::ResetAll => Step::ResetAll,
-                Change::DiscardAll => {
-                    noted.discard_all = true;
-                    Step::ResetAll
-                }
+                Change::ResetAll | Change::DiscardAll => Step::ResetAll,
                 Change::Opaque => {
-                    noted.opaque = true;
+                    opaque = true;
                     continue;
                 }
                 Change::Local => continue,
@@ -237,7 +224,7 @@ impl Changes {
                 Change::RollbackTo { name } => Step::RollbackTo(name.as_bytes().into()),
             });
         }
-        noted
+        opaque
     }
 
     /// A request is sent: what was noted since the one before belongs to it.
@@ -245,6 +232,12 @@ impl Changes {
         if !self.steps.is_empty() {
             self.marks.push_back((request, self.steps.len()));
         }
+    }
+
+    /// Nothing of what was noted since the last confirmation reached a server.
+    pub fn refuse(&mut self) {
+        self.steps.truncate(self.confirmed);
+        self.marks.clear();
     }
 
     /// How many steps belong to this request and those before it.
@@ -486,6 +479,15 @@ mod tests {
         }
         steps.finish(4, &mut session, &mut backend, &startup, None, false);
         assert_eq!((session.get(b"a.x").is_some(), session.get(b"a.y"), session.len()), (true, None, 2));
+    }
+
+    #[test]
+    fn what_was_refused_does_not_count_for_the_next_request() {
+        let mut steps = Changes::default();
+        steps.note(changes(b"SET a.x = 1", Dialect::default()));
+        steps.refuse();
+        steps.sent(1);
+        assert!(steps.is_empty());
     }
 
     #[test]
