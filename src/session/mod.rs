@@ -4,13 +4,14 @@
 //! [`backend`](crate::backend): learn one, know the other.
 //!
 //! * [`startup`]: what the client asked for when it came;
-//! * [`settings`]: what it has set, undone as the server undoes it;
+//! * [`settings`]: what it has set; changes: how the server undoes that;
 //! * [`order`]: what it answers to a frame;
 //! * [`names`]: what its prepared statements are called;
 //! * [`statements`]: what it has prepared, shared with everybody who prepared the same;
 //! * [`functions`]: what is known of the functions it calls;
 //! * [`pins`]: why it keeps its backend.
 
+mod changes;
 pub mod functions;
 mod names;
 mod order;
@@ -29,12 +30,13 @@ use crate::wire::backend::{Report, TransactionStatus};
 use crate::wire::frontend::{Bind, Parse, Target, put_query, read_execute, read_query};
 use crate::wire::{Sqlstate, Violation};
 
+use self::changes::Changes;
 pub use self::names::Forgotten;
 use self::names::{Names, deallocated};
 use self::order::want_of;
 pub use self::order::{Bound, Order, Plan, Renamed, Want};
 pub use self::pins::Pins;
-pub use self::settings::{Changes, Settings, SharedSettings};
+pub use self::settings::{Settings, SharedSettings};
 pub use self::statements::{Statement, StatementCache, StatementCount};
 
 /// See the module's text.
@@ -55,10 +57,10 @@ pub struct Session {
     changes: Changes,
     pins: Pins,
     /// The request with a DISCARD ALL that was sent and not answered yet.
-    discard_all: Option<settings::Request>,
+    discard_all: Option<changes::Request>,
     /// How many requests were sent, and how many answered.
-    sent: settings::Request,
-    answered: settings::Request,
+    sent: changes::Request,
+    answered: changes::Request,
     /// Whether something that was sent asks for the values this session's sequences had last.
     own_writes: bool,
     status: TransactionStatus,
