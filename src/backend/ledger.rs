@@ -100,9 +100,10 @@ pub struct Failure {
     /// Whether the unnamed statement was to be parsed or closed. A Parse that failed leaves none, what the server went
     /// over in silence leaves the one before.
     pub unnamed: bool,
-    /// How many Parses of the client did not happen, and how many Closes that we would have answered.
-    pub parses: usize,
-    pub closes: usize,
+    /// How many Parses of the client did not happen, and Closes that we would have answered.
+    pub changes: usize,
+    /// Whether it answers a Parse of the client, the first of these: the others the server went over in silence.
+    pub parse: bool,
 }
 
 /// What did not happen to a statement.
@@ -118,7 +119,7 @@ pub struct Ledger {
     owed: VecDeque<Owed>,
     /// True exactly when the server ignores what comes until a Sync that was not sent yet.
     ignoring: bool,
-    /// True exactly when messages were sent that no Sync follows yet.
+    /// True exactly when messages were sent that nothing follows yet that is answered by a ReadyForQuery.
     unsynced: bool,
     /// How many of the owed replies decide which statements exist.
     deciding: usize,
@@ -138,7 +139,8 @@ impl Ledger {
             Owed::CopyEnd if self.owed.is_empty() || self.ignoring => return,
             Owed::CopyEnd => {}
             Owed::Query | Owed::FunctionCall if self.ignoring => return,
-            Owed::Query | Owed::FunctionCall => {}
+            // They end what was begun before them, as a Sync does.
+            Owed::Query | Owed::FunctionCall => self.unsynced = false,
             _ if self.ignoring => return,
             _ => self.unsynced = true,
         }
@@ -166,7 +168,7 @@ impl Ledger {
         self.owed.is_empty() && !self.unsynced
     }
 
-    /// True exactly when messages were sent that no Sync follows yet.
+    /// True exactly when messages were sent that nothing follows yet that is answered by a ReadyForQuery.
     pub fn unsynced(&self) -> bool {
         self.unsynced
     }
@@ -299,19 +301,19 @@ impl Ledger {
             Some(Owed::Query | Owed::FunctionCall | Owed::Sync | Owed::OwnSync) | None => {}
             Some(first) => {
                 failure.duplicate = *first == Owed::ParseDuplicate;
+                failure.parse = matches!(first, Owed::Parse(_) | Owed::ParseDuplicate);
                 while let Some(owed) = self.owed.front().copied() {
                     match owed {
                         Owed::Sync | Owed::OwnSync => return failure,
                         Owed::Parse(Some(statement)) => {
                             failure.undone.push(Undone::Parse(statement));
-                            failure.parses += 1;
+                            failure.changes += 1;
                         }
                         Owed::Parse(None) => {
                             failure.unnamed = true;
-                            failure.parses += 1;
+                            failure.changes += 1;
                         }
-                        Owed::ParseDuplicate | Owed::SayParsed => failure.parses += 1,
-                        Owed::SayClosed => failure.closes += 1,
+                        Owed::ParseDuplicate | Owed::SayParsed | Owed::SayClosed => failure.changes += 1,
                         Owed::OwnParse(statement) => failure.undone.push(Undone::Parse(statement)),
                         Owed::OwnClose(statement) => failure.undone.push(Undone::Close(statement)),
                         Owed::OwnParseUnnamed | Owed::OwnCloseUnnamed => failure.unnamed = true,
@@ -320,6 +322,7 @@ impl Ledger {
                     self.pop();
                 }
                 self.ignoring = true;
+                self.unsynced = true;
             }
         }
         failure

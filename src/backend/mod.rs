@@ -53,8 +53,8 @@ pub enum Verdict {
     Parameter,
     /// The server says something that answers nothing: to the client who holds the backend, if any.
     Notice,
-    /// The client's request got an error; how many of its Parses and Closes did not happen.
-    Failed { parses: usize, closes: usize },
+    /// The client's request got an error.
+    Failed(NotDone),
     /// As `Failed`, for a message of our own: the error text is in the frame.
     OwnFailed,
     /// ReadyForQuery for the client.
@@ -74,7 +74,16 @@ pub enum Verdict {
     /// The server started or ended copying from the client: CopyInResponse or CopyBothResponse.
     CopyIn,
     /// The error belongs to a Parse we know to be a duplicate; it is reworded with the client's name.
-    Duplicate { parses: usize, closes: usize },
+    Duplicate(NotDone),
+}
+
+/// What an error took with it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct NotDone {
+    /// How many Parses and Closes of the client did not happen.
+    pub changes: usize,
+    /// Whether the first of them is a Parse that failed; the others the server went over in silence.
+    pub parse: bool,
 }
 
 impl Backend {
@@ -283,10 +292,11 @@ impl Backend {
         if failure.look {
             return Ok(Verdict::LookFailed);
         }
+        let not_done = NotDone { changes: failure.changes, parse: failure.parse };
         Ok(match (failure.own, failure.duplicate) {
             (true, _) => Verdict::OwnFailed,
-            (false, true) => Verdict::Duplicate { parses: failure.parses, closes: failure.closes },
-            (false, false) => Verdict::Failed { parses: failure.parses, closes: failure.closes },
+            (false, true) => Verdict::Duplicate(not_done),
+            (false, false) => Verdict::Failed(not_done),
         })
     }
 

@@ -28,7 +28,7 @@ fn verdicts(backend: &mut Backend, bytes: &[u8]) -> String {
             Verdict::Skip => "s",
             Verdict::Parameter => "p",
             Verdict::Notice => "n",
-            Verdict::Failed { parses: 0, .. } => "E",
+            Verdict::Failed(NotDone { changes: 0, .. }) => "E",
             Verdict::Failed { .. } => "E!",
             Verdict::OwnFailed => "e",
             Verdict::Ready(_) => "Z",

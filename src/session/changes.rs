@@ -22,17 +22,89 @@ pub struct Changes {
 /// Numbers the requests of a session that are answered by a ReadyForQuery, in the order sent.
 pub type Request = u64;
 
+/// What a text does, among other things.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Noted {
+    /// Something that replaying cannot carry.
+    pub opaque: bool,
+    /// Something returns to what it was when the session began.
+    pub resets: bool,
+}
+
 #[derive(Clone, Debug, PartialEq)]
 enum Step {
     Set(Box<[u8]>, Value),
     Reset(Box<[u8]>),
     ResetAll,
+    /// Resets all, and takes effect at once, whatever comes behind it.
+    DiscardAll,
     Begin,
     Commit,
     Rollback,
     Savepoint(Box<[u8]>),
     Release(Box<[u8]>),
     RollbackTo(Box<[u8]>),
+    /// We have set on the backend what the session has.
+    Restored,
+}
+
+/// What session and backend have set, step by step.
+struct Replay {
+    now: (Settings, Settings),
+    /// The same at the beginning of the transaction.
+    base: (Settings, Settings),
+    savepoints: Vec<Savepoint>,
+}
+
+impl Replay {
+    fn new(session: &Settings, backend: &Settings) -> Replay {
+        let now = (session.clone(), backend.clone());
+        Replay { base: now.clone(), now, savepoints: Vec::new() }
+    }
+
+    fn take(&mut self, step: Step, startup: &Settings) {
+        let Replay { now, base, savepoints } = self;
+        match step {
+            Step::Set(name, value) => {
+                now.0.set(&name, value.clone());
+                now.1.set(&name, value);
+            }
+            Step::Reset(name) => {
+                now.0.reset(&name, startup);
+                now.1.forget(&name);
+            }
+            Step::ResetAll => {
+                now.0 = startup.clone();
+                now.1 = Settings::default();
+            }
+            Step::DiscardAll => {
+                *now = (startup.clone(), Settings::default());
+                *base = now.clone();
+            }
+            Step::Restored => now.1 = now.0.clone(),
+            Step::Begin => {}
+            Step::Commit => {
+                *base = now.clone();
+                savepoints.clear();
+            }
+            Step::Rollback => {
+                *now = base.clone();
+                savepoints.clear();
+            }
+            Step::Savepoint(name) => savepoints.push((name, now.clone())),
+            Step::Release(name) => {
+                if let Some(at) = savepoints.iter().rposition(|(known, _)| *known == name) {
+                    savepoints.truncate(at);
+                }
+            }
+            Step::RollbackTo(name) => {
+                if let Some(at) = savepoints.iter().rposition(|(known, _)| *known == name) {
+                    *now = savepoints[at].1.clone();
+                    savepoints.truncate(at + 1);
+                }
+            }
+        }
+    }
 }
 
 /// A savepoint's name, and what session and backend had set at it.
@@ -47,19 +119,21 @@ impl Changes {
         self.steps.len()
     }
 
-    /// Notes what a text that is being sent will do. True when it does something that replaying cannot carry.
-    pub fn note<'a>(&mut self, changes: impl Iterator<Item = Change<'a>>) -> bool {
-        let mut opaque = false;
+    /// Notes what a text that is being sent will do.
+    pub fn note<'a>(&mut self, changes: impl Iterator<Item = Change<'a>>) -> Noted {
+        let mut noted = Noted::default();
         for change in changes {
+            noted.resets |= matches!(change, Change::Reset { .. } | Change::ResetAll | Change::DiscardAll);
             self.steps.push(match change {
                 Change::Set { name, value } => Step::Set(name.as_bytes().into(), Value::Sql(value.into())),
                 Change::SetTimeZone { value } => {
                     Step::Set((*b"timezone").into(), Value::TimeZone(value.into()))
                 }
                 Change::Reset { name } => Step::Reset(name.as_bytes().into()),
-                Change::ResetAll | Change::DiscardAll => Step::ResetAll,
+                Change::ResetAll => Step::ResetAll,
+                Change::DiscardAll => Step::DiscardAll,
                 Change::Opaque => {
-                    opaque = true;
+                    noted.opaque = true;
                     continue;
                 }
                 Change::Local => continue,
@@ -71,7 +145,7 @@ impl Changes {
                 Change::RollbackTo { name } => Step::RollbackTo(name.as_bytes().into()),
             });
         }
-        opaque
+        noted
     }
 
     /// A request is sent: what was noted since the one before belongs to it.
@@ -136,7 +210,7 @@ impl Changes {
         let later = self.steps.split_off(of_this);
         self.forget_first(of_this);
         if let Some(ends) = failed {
-            let is_end = |step: &Step| matches!(step, Step::Commit | Step::Rollback);
+            let is_end = |step: &Step| matches!(step, Step::Commit | Step::Rollback | Step::DiscardAll);
             let behind = self.steps.iter().enumerate().skip(self.confirmed).filter(|(_, step)| is_end(step));
             let kept = ends.checked_sub(1).and_then(|last| behind.map(|(at, _)| at + 1).nth(last));
             self.steps.truncate(kept.unwrap_or(self.confirmed));
@@ -144,55 +218,42 @@ impl Changes {
         let steps = std::mem::replace(&mut self.steps, later);
         self.confirmed = 0;
         let last_end = steps.iter().rposition(|step| matches!(step, Step::Commit | Step::Rollback));
-        let mut now = (session.clone(), backend.clone());
-        let mut base = now.clone();
-        let mut savepoints: Vec<Savepoint> = Vec::new();
+        let mut replay = Replay::new(session, backend);
         for (at, step) in steps.into_iter().enumerate() {
             let step = match step {
                 Step::Commit if rolled_back && Some(at) == last_end => Step::Rollback,
                 step => step,
             };
-            match step {
-                Step::Set(name, value) => {
-                    now.0.set(&name, value.clone());
-                    now.1.set(&name, value);
-                }
-                Step::Reset(name) => {
-                    now.0.reset(&name, startup);
-                    now.1.forget(&name);
-                }
-                Step::ResetAll => {
-                    now.0 = startup.clone();
-                    now.1 = Settings::default();
-                }
-                Step::Begin => {}
-                Step::Commit => {
-                    base = now.clone();
-                    savepoints.clear();
-                }
-                Step::Rollback => {
-                    now = base.clone();
-                    savepoints.clear();
-                }
-                Step::Savepoint(name) => savepoints.push((name, now.clone())),
-                Step::Release(name) => {
-                    if let Some(at) = savepoints.iter().rposition(|(known, _)| *known == name) {
-                        savepoints.truncate(at);
-                    }
-                }
-                Step::RollbackTo(name) => {
-                    if let Some(at) = savepoints.iter().rposition(|(known, _)| *known == name) {
-                        now = savepoints[at].1.clone();
-                        savepoints.truncate(at + 1);
-                    }
-                }
-            }
+            replay.take(step, startup);
         }
         // An explicit transaction that ended badly without an end among the steps (lost, or ended inside a function).
         if rolled_back && last_end.is_none() {
-            now = base;
+            replay.now = replay.base;
         }
-        (*session, *backend) = now;
+        (*session, *backend) = replay.now;
+    }
+
+    /// Within an open transaction, with no request on its way: appends the SQL that sets on the backend what the session
+    /// has set there, and counts it as done. False when there is nothing to do.
+    pub fn put_restore(
+        &mut self,
+        session: &Settings,
+        backend: &Settings,
+        startup: &Settings,
+        out: &mut Vec<u8>,
+    ) -> bool {
+        let mut replay = Replay::new(session, backend);
+        for step in &self.steps[..self.confirmed] {
+            replay.take(step.clone(), startup);
+        }
+        let (session, backend) = &replay.now;
+        let any = session.put_switch(backend, out);
+        if any {
+            self.steps.insert(self.confirmed, Step::Restored);
+            self.confirmed += 1;
+            self.marks.iter_mut().for_each(|(_, mark)| *mark += 1);
+        }
+        any
     }
 
     /// Nothing of the open transaction happened.
@@ -251,6 +312,16 @@ mod tests {
         let (session, backend) = after(&["SET datestyle = 'German'", "RESET datestyle"], false);
         assert_eq!((session.as_str(), backend.as_str()), (START, ""));
         assert_eq!(after(&["SET a.x = 1", "DISCARD ALL"], false).0, START);
+        // Also when what comes behind it in the same batch fails.
+        let startup = Settings::default();
+        let (mut session, mut backend) = (Settings::default(), Settings::default());
+        session.set(b"a.x", Value::Sql((*b"1").into()));
+        let mut steps = Changes::default();
+        steps.note(changes(b"DISCARD ALL", Dialect::default()));
+        steps.note(changes(b"SET a.y = 1", Dialect::default()));
+        steps.sent(1);
+        steps.finish(1, &mut session, &mut backend, &startup, Some(1), false);
+        assert!(session.is_empty() && backend.is_empty());
     }
 
     #[test]
@@ -332,5 +403,25 @@ mod tests {
         steps.refuse();
         steps.sent(1);
         assert!(steps.is_empty());
+    }
+
+    #[test]
+    fn what_the_client_started_with_is_brought_back_within_the_transaction() {
+        let startup = Settings::of_startup([(&b"DateStyle"[..], &b"ISO"[..])].into_iter());
+        let (mut session, mut backend) = (startup.clone(), startup.clone());
+        let mut steps = Changes::default();
+        let noted = steps.note(changes(b"BEGIN; SET a.x = 1; SAVEPOINT s; RESET ALL", Dialect::default()));
+        assert_eq!(noted, Noted { opaque: false, resets: true });
+        steps.sent(1);
+        steps.confirm(1, false);
+        let mut out = Vec::new();
+        assert!(steps.put_restore(&session, &backend, &startup, &mut out));
+        assert_eq!(String::from_utf8(out).unwrap(), START);
+        assert!(!steps.put_restore(&session, &backend, &startup, &mut Vec::new()));
+        // And is gone with the RESET where that is undone.
+        steps.note(changes(b"ROLLBACK TO s; COMMIT", Dialect::default()));
+        steps.sent(2);
+        steps.finish(2, &mut session, &mut backend, &startup, None, false);
+        assert_eq!((session.len(), &session), (2, &backend));
     }
 }

@@ -58,6 +58,11 @@ pub struct Session {
     pins: Pins,
     /// The request with a DISCARD ALL that was sent and not answered yet.
     discard_all: Option<changes::Request>,
+    /// Whether it went through.
+    discarded: bool,
+    /// The last request that was sent and not answered yet in which something returns to what it was when the session
+    /// began. The server knows only what that was before a client's startup message.
+    resetting: Option<changes::Request>,
     /// How many requests were sent, and how many answered.
     sent: changes::Request,
     answered: changes::Request,
@@ -95,6 +100,8 @@ impl Session {
             changes: Changes::default(),
             pins: Pins::NONE,
             discard_all: None,
+            discarded: false,
+            resetting: None,
             sent: 0,
             answered: 0,
             own_writes: false,
@@ -212,7 +219,7 @@ impl Session {
             b'P' if whole => self.parse(Parse::read(body)?, cache),
             b'P' => {
                 self.pins |= Pins::LONG_STATEMENT;
-                self.names.set_unnamed(None);
+                self.names.parse_unnamed(None);
                 plan(Order::ParseAsIs(None), Want::Write)
             }
             b'B' => self.bind(Bind::read(body)?, body, cache),
@@ -245,7 +252,7 @@ impl Session {
                     Some(statement) if portal.is_empty() => {
                         plan(Order::ConsoleExecute(statement.clone()), Want::Nothing)
                     }
-                    _ if self.names.run(portal) => plan(Order::ExecuteForgets, Want::Any),
+                    _ if self.names.run(portal, self.sent + 1) => plan(Order::ExecuteForgets, Want::Any),
                     _ => plan(Order::Execute, Want::Any),
                 }
             }
@@ -275,8 +282,10 @@ impl Session {
     }
 
     /// The oldest Parses and Closes that were not answered yet, so many together, did not happen.
-    pub fn did_not_happen(&mut self, count: usize) {
-        self.names.did_not_happen(count);
+    ///
+    /// `failed`: whether the first is a Parse that failed; the others the server went over in silence.
+    pub fn did_not_happen(&mut self, count: usize, failed: bool) {
+        self.names.did_not_happen(count, failed);
     }
 
     /// The oldest Close that was not answered yet was answered.
@@ -294,8 +303,9 @@ impl Session {
         self.names.nothing_happened();
         self.changes.refuse();
         self.discard_all = None;
+        self.resetting = None;
         self.own_writes = false;
-        self.names.decided();
+        self.names.decided(changes::Request::MAX);
         if self.status == TransactionStatus::Idle {
             self.changes.forget();
         }
@@ -346,14 +356,16 @@ impl Session {
     /// The server completed something, with this tag. Worth calling while [`watches_tags`](Self::watches_tags).
     pub fn completed(&mut self, tag: &[u8]) -> Forgotten {
         self.rolled_back = tag == b"ROLLBACK";
-        self.ends += usize::from(matches!(tag, b"COMMIT" | b"ROLLBACK" | b"PREPARE TRANSACTION"));
+        self.discarded |= tag == b"DISCARD ALL";
+        let ends = matches!(tag, b"COMMIT" | b"ROLLBACK" | b"PREPARE TRANSACTION" | b"DISCARD ALL");
+        self.ends += usize::from(ends);
         self.names.completed(tag)
     }
 
     /// The client is being told of an error.
     pub fn error(&mut self) {
         self.failed = true;
-        self.names.decided();
+        self.names.decided(self.answered + 1);
     }
 
     /// The server is ready. `backend` is what is set on the backend that says so; both follow what the text did. `more`:
@@ -366,11 +378,11 @@ impl Session {
         let failed = std::mem::take(&mut self.failed);
         let rolled_back = std::mem::take(&mut self.rolled_back);
         let ends = std::mem::take(&mut self.ends);
-        self.names.decided();
-        if self.discard_all.take_if(|sent| *sent <= request).is_some() && !failed {
+        self.names.decided(request);
+        self.discard_all.take_if(|sent| *sent <= request);
+        if std::mem::take(&mut self.discarded) {
             self.pins = Pins::NONE;
             self.called.clear();
-            self.names.set_unnamed(None);
         }
         if self.changes.is_empty() {
             return;
@@ -391,18 +403,36 @@ impl Session {
         }
     }
 
+    /// Whether something that was sent, and not answered yet, returns to what it was when the session began.
+    pub fn resetting(&self) -> bool {
+        self.resetting.is_some()
+    }
+
+    /// As [`resetting`](Self::resetting), once the answer is here.
+    pub fn take_reset(&mut self) -> bool {
+        self.resetting.take_if(|request| *request <= self.answered).is_some()
+    }
+
+    /// Within a transaction that has reset something: appends the SQL that brings the backend, on which `backend` was set
+    /// when the transaction began, to what the session has. False when there is nothing to do.
+    pub fn put_restore(&mut self, backend: &Settings, out: &mut Vec<u8>) -> bool {
+        self.changes.put_restore(&self.settings, backend, &self.startup_settings, out)
+    }
+
     /// The backend is gone, and the open transaction with it.
     pub fn lost(&mut self) {
         self.status = TransactionStatus::Idle;
         self.changes.forget();
         self.pins = Pins::NONE;
         self.discard_all = None;
+        self.discarded = false;
+        self.resetting = None;
         self.answered = self.sent;
         self.failed = false;
         self.rolled_back = false;
         self.called.clear();
         self.names.nothing_happened();
-        self.names.decided();
+        self.names.decided(changes::Request::MAX);
     }
 
     fn query(&mut self, text: &[u8]) -> Result<Plan, Violation> {
@@ -435,7 +465,7 @@ impl Session {
     fn naming_query(&mut self, text: &[u8]) -> Order {
         let mentions = sql::mentions(text, self.dialect);
         let renamed = self.rename(text, &mentions);
-        self.names.mentioned(&mentions);
+        self.names.mentioned(&mentions, self.sent + 1);
         match renamed {
             None => Order::Query,
             Some((text, needs)) => {
@@ -496,14 +526,15 @@ impl Session {
     fn parse(&mut self, parse: Parse<'_>, cache: &mut StatementCache) -> Result<Plan, Violation> {
         if parse.name.is_empty() {
             let statement = cache.intern(&parse, self.dialect);
-            self.names.set_unnamed(Some(statement.clone()));
             if self.answers(&statement.analysis) {
+                self.names.set_unnamed(Some(statement));
                 return Ok(Plan { order: Order::ConsoleParse, want: Want::Nothing });
             }
             if let Some(report) = self.refusal(&statement.analysis) {
+                self.names.set_unnamed(None);
                 return Ok(Plan { order: Order::Refuse(Box::new(report)), want: Want::Nothing });
             }
-            self.names.parse(b"", None);
+            self.names.parse_unnamed(Some(statement.clone()));
             let want = want_of(statement.analysis.intent);
             return Ok(Plan { order: Order::ParseAsIs(Some(statement)), want });
         }
@@ -598,8 +629,11 @@ impl Session {
         let always = effects.intersects(Effects::SET.union(Effects::SAVEPOINT).union(Effects::ROLLBACK_TO));
         let ends = effects.intersects(Effects::TRANSACTION_BEGIN.union(Effects::TRANSACTION_END));
         if always || (ends && !self.changes.is_empty()) {
-            let opaque = self.changes.note(sql::changes(text, self.dialect));
-            if opaque || self.changes.len() > CHANGES_MAX {
+            let noted = self.changes.note(sql::changes(text, self.dialect));
+            if noted.resets && !self.startup_settings.is_empty() {
+                self.resetting = Some(self.sent + 1);
+            }
+            if noted.opaque || self.changes.len() > CHANGES_MAX {
                 self.pins |= Pins::SETTING;
             }
         }

@@ -8,6 +8,7 @@ use rustc_hash::{FxHashMap, FxHashSet};
 use crate::sql::{Mention, Verb};
 
 use super::Statement;
+use super::changes::Request;
 
 /// See the module's text.
 #[derive(Default)]
@@ -19,7 +20,7 @@ pub(super) struct Names {
     /// Names of statements that SQL has prepared, or was to: they are the server's to know.
     by_sql: FxHashSet<Box<[u8]>>,
     /// What the unanswered texts give up, in order.
-    forgetting: VecDeque<Forget>,
+    forgetting: VecDeque<(Request, Forget)>,
     /// The portal whose execution gives names up, and what it gives up.
     portal: Option<(Box<[u8]>, Vec<Forget>)>,
 }
@@ -43,8 +44,10 @@ pub enum Forgotten {
 
 /// A change that was not answered yet.
 enum Pending {
-    /// A Parse of this name; the statement it makes, unless the name is taken or empty.
+    /// A Parse of this name; the statement it makes, unless the name is taken.
     Parse(Box<[u8]>, Option<Rc<Statement>>),
+    /// A Parse of the unnamed statement; the one before.
+    Unnamed(Option<Rc<Statement>>),
     /// A Close of this name, which was this statement's.
     Close(Box<[u8]>, Rc<Statement>),
 }
@@ -72,7 +75,13 @@ impl Names {
         self.statements.insert(name.into(), statement);
     }
 
-    /// A Parse of this name is being sent; the statement it makes, unless the name is taken or empty.
+    /// The unnamed statement is being parsed, as this one if it is known here.
+    pub fn parse_unnamed(&mut self, statement: Option<Rc<Statement>>) {
+        let before = std::mem::replace(&mut self.unnamed, statement);
+        self.pending.push_back(Pending::Unnamed(before));
+    }
+
+    /// A Parse of this name is being sent; the statement it makes, unless the name is taken.
     pub fn parse(&mut self, name: &[u8], makes: Option<Rc<Statement>>) {
         if let Some(statement) = &makes {
             self.statements.insert(name.into(), statement.clone());
@@ -103,15 +112,15 @@ impl Names {
         self.by_sql.contains(name)
     }
 
-    /// A text is being sent that mentions these.
-    pub fn mentioned(&mut self, mentions: &[Mention<'_>]) {
+    /// A text is being sent with this request that mentions these.
+    pub fn mentioned(&mut self, mentions: &[Mention<'_>], request: Request) {
         for mention in mentions {
             let name = mention.name.as_bytes();
             if mention.verb == Verb::Prepare && !self.statements.contains_key(name) {
                 self.by_sql.insert(name.into());
             }
         }
-        self.forgetting.extend(forgets(mentions));
+        self.forgetting.extend(forgets(mentions).map(|forget| (request, forget)));
     }
 
     /// A portal is being made of a statement that mentions these.
@@ -127,11 +136,11 @@ impl Names {
         }
     }
 
-    /// A portal is being run. True when that gives names up.
-    pub fn run(&mut self, portal: &[u8]) -> bool {
+    /// A portal is being run with this request. True when that gives names up.
+    pub fn run(&mut self, portal: &[u8], request: Request) -> bool {
         match &self.portal {
             Some((known, forgets)) if **known == *portal => {
-                self.forgetting.extend(forgets.iter().cloned());
+                self.forgetting.extend(forgets.iter().map(|forget| (request, forget.clone())));
                 true
             }
             _ => false,
@@ -149,7 +158,7 @@ impl Names {
         if !all && tag != b"DEALLOCATE" {
             return Forgotten::Nothing;
         }
-        match (all, self.forgetting.pop_front()) {
+        match (all, self.forgetting.pop_front().map(|(_, forget)| forget)) {
             (false, Some(Forget::One(name))) => {
                 self.by_sql.remove(&name);
                 self.statements.remove(&name).map_or(Forgotten::Nothing, Forgotten::One)
@@ -163,38 +172,53 @@ impl Names {
         }
     }
 
-    /// What was to be given up and was not yet stays.
-    pub fn decided(&mut self) {
-        self.forgetting.clear();
+    /// What was to be given up with the requests up to this one, and was not yet, stays.
+    pub fn decided(&mut self, request: Request) {
+        self.forgetting.retain(|(later, _)| *later > request);
     }
 
-    /// What the client calls the statement with this number.
+    /// What the client calls the statement with this number, or called it when what is being answered was sent.
     pub fn name_of(&self, id: u64) -> Option<&[u8]> {
-        self.statements.iter().find(|(_, statement)| statement.id().get() == id).map(|(name, _)| &**name)
+        let closing = self.pending.iter().filter_map(|pending| match pending {
+            Pending::Close(name, statement) => Some((name, statement)),
+            Pending::Parse(..) | Pending::Unnamed(_) => None,
+        });
+        let mut known = closing.chain(&self.statements);
+        known.find(|(_, statement)| statement.id().get() == id).map(|(name, _)| &**name)
     }
 
-    /// The oldest changes that were not answered yet, so many together, did not happen.
-    pub fn did_not_happen(&mut self, count: usize) {
+    /// The oldest changes that were not answered yet, so many together, did not happen. `failed`: whether the first is a
+    /// Parse that failed.
+    pub fn did_not_happen(&mut self, count: usize, failed: bool) {
         let count = count.min(self.pending.len());
+        let mut unnamed = None;
         // Last first, since one may have used the name another had freed.
-        for pending in self.pending.drain(..count).rev() {
+        for (at, pending) in self.pending.drain(..count).enumerate().rev() {
             match pending {
                 Pending::Parse(name, Some(_)) => {
                     self.statements.remove(&name);
                 }
                 // A Parse that fails leaves no unnamed statement, not even the one before.
-                Pending::Parse(name, None) if name.is_empty() => self.unnamed = None,
+                Pending::Unnamed(_) if at == 0 && failed => unnamed = Some(None),
+                Pending::Unnamed(before) => unnamed = Some(before),
                 Pending::Parse(..) => {}
                 Pending::Close(name, statement) => {
                     self.statements.insert(name, statement);
                 }
             }
         }
+        let Some(unnamed) = unnamed else { return };
+        // Another one may have been sent behind them.
+        let later = self.pending.iter_mut().find_map(|pending| match pending {
+            Pending::Unnamed(before) => Some(before),
+            Pending::Parse(..) | Pending::Close(..) => None,
+        });
+        *later.unwrap_or(&mut self.unnamed) = unnamed;
     }
 
     /// Nothing that was not answered yet happened.
     pub fn nothing_happened(&mut self) {
-        self.did_not_happen(self.pending.len());
+        self.did_not_happen(self.pending.len(), false);
     }
 
     /// The oldest Close that was not answered yet was answered.

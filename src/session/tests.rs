@@ -143,11 +143,25 @@ fn a_name_that_sql_has_taken_is_the_servers_to_judge() {
     client.session.completed(b"PREPARE");
     client.ready(TransactionStatus::Idle);
     assert!(matches!(client.parse("p", "select 2").order, Order::ParseTaken));
-    client.session.did_not_happen(1);
+    client.session.did_not_happen(1, true);
     client.query("DISCARD ALL");
     client.session.completed(b"DISCARD ALL");
     client.ready(TransactionStatus::Idle);
     assert!(matches!(client.parse("p", "select 2").order, Order::Parse(_)));
+}
+
+#[test]
+fn a_parse_that_is_gone_over_leaves_the_unnamed_statement() {
+    let mut client = client();
+    let is_unnamed = |plan: Plan| matches!(plan.order, Order::Bind { statement: Bound::Unnamed(_), .. });
+    client.parse("", "select 1");
+    client.session.parsed();
+    client.parse("", "select 2");
+    client.session.did_not_happen(1, false);
+    assert!(is_unnamed(client.bind("")));
+    client.parse("", "nonsense");
+    client.session.did_not_happen(1, true);
+    assert!(!is_unnamed(client.bind("")));
 }
 
 #[test]
@@ -157,10 +171,10 @@ fn a_name_is_taken_until_it_is_closed_or_its_parse_failed() {
     assert!(matches!(client.parse("a", "select 2").order, Order::ParseDuplicate(_)));
     client.session.parsed();
     assert_eq!(client.session.parsing(), b"a");
-    client.session.did_not_happen(1);
+    client.session.did_not_happen(1, true);
     assert!(matches!(client.bind("a").order, Order::Bind { statement: Bound::Named(_), .. }));
     assert!(matches!(client.parse("b", "select 3").order, Order::Parse(_)));
-    client.session.did_not_happen(1);
+    client.session.did_not_happen(1, true);
     assert!(matches!(client.bind("b").order, Order::Bind { statement: Bound::Unknown, .. }));
     let mut close = Vec::new();
     frontend::put_close_statement(&mut close, b"a");
@@ -192,7 +206,13 @@ fn what_cannot_follow_the_session_pins_it_until_it_is_discarded() {
         client.query(text);
         assert!(client.session.pins().contains(pin), "{text}");
         client.ready(TransactionStatus::Idle);
+        // Refused, as amid other statements.
         client.query("discard all");
+        client.session.error();
+        client.ready(TransactionStatus::Idle);
+        assert!(client.session.pins().contains(pin), "{text}");
+        client.query("discard all");
+        client.session.completed(b"DISCARD ALL");
         client.ready(TransactionStatus::Idle);
         assert!(client.session.pins().is_empty(), "{text}");
     }

@@ -1,12 +1,13 @@
 //! From the backend to the client: frames are walked over, not read; what belongs to the client leaves from the buffers it
 //! arrived in, what answers our own messages is cut out.
 
-use crate::backend::{Saying, StatementId, Verdict};
+use crate::backend::{NotDone, Saying, StatementId, Verdict};
 use crate::limits::FRAME_HOLD_MAX;
 use crate::ring::Chunk;
 use crate::session::{Bound, Forgotten, Order};
 use crate::wire::backend::{
-    ErrorFields, TransactionStatus, put_error_as, read_command_complete, read_parameter_status,
+    ErrorFields, TransactionStatus, put_error_as, put_parameter_status, put_ready, read_command_complete,
+    read_parameter_status,
 };
 use crate::wire::frame::{HEAD_SIZE, fill};
 use crate::wire::frontend::find_own_statement;
@@ -101,7 +102,7 @@ impl Relay {
                     }
                     continue;
                 }
-                if let Verdict::Failed { .. } = verdict
+                if let Verdict::Failed(_) = verdict
                     && self.sends_again(&bytes[at + HEAD_SIZE..end])
                 {
                     at = end;
@@ -109,7 +110,8 @@ impl Relay {
                     continue;
                 }
                 // These may be reworded, behind what came before.
-                let reworded = matches!(verdict, Verdict::Duplicate { .. } | Verdict::Failed { .. });
+                let reworded = matches!(verdict, Verdict::Duplicate(_) | Verdict::Failed(_))
+                    || head.tag == b'Z' && (self.restoring || self.session.resetting());
                 if reworded {
                     self.flush(&chunk, run, at);
                     run = at;
@@ -193,7 +195,7 @@ impl Relay {
         }
         let frame = std::mem::take(&mut link.incoming.held);
         let verdict = link.backend.handle(head.tag, &frame[HEAD_SIZE..])?;
-        if self.again || matches!(verdict, Verdict::Failed { .. }) && self.sends_again(&frame[HEAD_SIZE..]) {
+        if self.again || matches!(verdict, Verdict::Failed(_)) && self.sends_again(&frame[HEAD_SIZE..]) {
             return Ok(used);
         }
         self.told = true;
@@ -214,6 +216,10 @@ impl Relay {
                 Fate::Forward
             }
             Verdict::Notice => Fate::Forward,
+            Verdict::OwnReady(status) if self.restoring => {
+                self.restored(status);
+                Fate::Skip
+            }
             Verdict::Skip | Verdict::OwnReady(_) => Fate::Skip,
             Verdict::Found => {
                 self.found(body);
@@ -243,23 +249,16 @@ impl Relay {
                 Fate::Forward
             }
             Verdict::Parameter => self.parameter(body),
-            Verdict::Failed { parses, closes } => {
-                self.copy_ended();
-                self.session.did_not_happen(parses + closes);
+            Verdict::Failed(not_done) => self.failed(ErrorFields::new(body), not_done),
+            Verdict::Duplicate(not_done) => {
                 let error = ErrorFields::new(body);
-                let fate = self.put_renamed(error);
-                self.session.error();
-                if error.fatal() {
-                    self.last_words();
+                if error.sqlstate() != Some(Sqlstate::DUPLICATE_PREPARED_STATEMENT) {
+                    return self.failed(error, not_done);
                 }
-                fate
-            }
-            Verdict::Duplicate { parses, closes } => {
                 let name = String::from_utf8_lossy(self.session.parsing()).into_owned();
                 let message = format!("prepared statement \"{name}\" already exists");
-                let error = ErrorFields::new(body);
                 self.client.send_with(|out| put_error_as(out, error, b"ERROR", message.as_bytes()));
-                self.session.did_not_happen(parses + closes);
+                self.session.did_not_happen(not_done.changes, not_done.parse);
                 self.session.error();
                 Fate::Skip
             }
@@ -274,24 +273,94 @@ impl Relay {
                 self.end(Ending::Told(report));
                 Fate::Skip
             }
-            Verdict::Ready(status) => {
-                let waiting = !self.batch.is_empty() || self.next.is_some() || self.deferred.is_some();
-                if let Some(link) = &mut self.link {
-                    link.copy_in = false;
-                    let more = waiting || link.backend.ledger.owes_ready();
-                    self.session.ready(status, &mut link.settings, more);
-                    if link.settings == *self.session.settings() {
-                        link.settings = self.session.settings().clone();
-                    }
-                }
-                if self.session.take_defines() {
-                    self.defined();
-                }
-                self.shard.spare_batch(std::mem::take(&mut self.kept));
-                self.tries = 0;
-                self.answered(status);
-                Fate::Forward
+            Verdict::Ready(status) => self.ready(status),
+        }
+    }
+
+    /// What the client asked got an error.
+    fn failed(&mut self, error: ErrorFields<'_>, not_done: NotDone) -> Fate {
+        self.copy_ended();
+        self.session.did_not_happen(not_done.changes, not_done.parse);
+        let fate = self.put_renamed(error);
+        self.session.error();
+        if error.fatal() {
+            self.last_words();
+        }
+        fate
+    }
+
+    /// The server is ready for the client's next request.
+    fn ready(&mut self, status: TransactionStatus) -> Fate {
+        let waiting = !self.batch.is_empty() || self.next.is_some() || self.deferred.is_some();
+        if let Some(link) = &mut self.link {
+            link.copy_in = false;
+            let more = waiting || link.backend.ledger.owes_ready();
+            self.session.ready(status, &mut link.settings, more);
+            if link.settings == *self.session.settings() {
+                link.settings = self.session.settings().clone();
             }
+        }
+        if self.session.take_reset() {
+            if self.restore(status) {
+                return Fate::Skip;
+            }
+            self.tell_parameters();
+        }
+        self.settled(status);
+        Fate::Forward
+    }
+
+    /// The client hears that the server is ready.
+    fn settled(&mut self, status: TransactionStatus) {
+        if self.session.take_defines() {
+            self.defined();
+        }
+        self.shard.spare_batch(std::mem::take(&mut self.kept));
+        self.tries = 0;
+        self.answered(status);
+    }
+
+    /// Something was reset, and became what the server knows: where the client's startup message had said otherwise, sets
+    /// that. True when there is something to set: the client is not told that the server is ready before it is.
+    fn restore(&mut self, status: TransactionStatus) -> bool {
+        self.restoring = match status {
+            TransactionStatus::Idle => self.begin(),
+            TransactionStatus::InTransaction => match &mut self.link {
+                Some(link) => {
+                    let mut sql = Vec::new();
+                    let any = self.session.put_restore(&link.settings, &mut sql);
+                    if any {
+                        link.socket.send_with(|out| link.backend.own_query(&sql, out));
+                    }
+                    any
+                }
+                None => false,
+            },
+            TransactionStatus::Failed => false,
+        };
+        self.restoring
+    }
+
+    /// What the client started with is set again.
+    fn restored(&mut self, status: TransactionStatus) {
+        self.restoring = false;
+        self.tell_parameters();
+        self.settled(status);
+        self.client.send_with(|out| put_ready(out, status));
+    }
+
+    /// Tells the client what it has not heard of its session's parameters.
+    fn tell_parameters(&mut self) {
+        let Some(link) = &self.link else { return };
+        let mut told = Vec::new();
+        for (name, value) in link.backend.parameters.iter() {
+            if name != IN_HOT_STANDBY && self.reported.set(name, value) {
+                put_parameter_status(&mut told, name, value);
+            }
+        }
+        if !told.is_empty() {
+            self.session.dialect = login::dialect(&self.reported);
+            self.client.send_copy(&told);
         }
     }
 
@@ -332,8 +401,10 @@ impl Relay {
     /// ParameterStatus: told to the client when its own view changes.
     fn parameter(&mut self, body: &[u8]) -> Fate {
         let Ok((name, value)) = read_parameter_status(body) else { return Fate::Skip };
+        // What was reset may not be what the session started with.
+        let early = self.restoring || self.session.resetting();
         // Which node answers changes from query to query; the session as a whole is not on standby.
-        if name == b"in_hot_standby" || !self.reported.set(name, value) {
+        if early || name == IN_HOT_STANDBY || !self.reported.set(name, value) {
             return Fate::Skip;
         }
         if matches!(name, b"standard_conforming_strings" | b"client_encoding") {
@@ -426,5 +497,7 @@ const STANDBY_REFUSES: [Sqlstate; 5] = [
     Sqlstate::SERIALIZATION_FAILURE,
     Sqlstate::DEADLOCK_DETECTED,
 ];
+/// The parameter that says which kind of node answers.
+const IN_HOT_STANDBY: &[u8] = b"in_hot_standby";
 /// Longest message of a server that has to be seen whole (bytes): errors carry the statement's text.
 const FRAME_MAX: usize = 64 * FRAME_HOLD_MAX;

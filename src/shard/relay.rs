@@ -83,6 +83,8 @@ pub(super) struct Relay {
     pub(super) on_replica: bool,
     /// True exactly when the open pipeline is being taken from a replica to the primary.
     pub(super) moving: bool,
+    /// True exactly when the client waits for its ReadyForQuery until the backend has what its session started with.
+    pub(super) restoring: bool,
     last_link: u64,
     /// The node that served its last read.
     prefer: Option<NodeId>,
@@ -178,6 +180,7 @@ impl Relay {
             tries: 0,
             on_replica: false,
             moving: false,
+            restoring: false,
             last_link: 0,
             prefer: None,
             wrote: false,
@@ -367,23 +370,27 @@ impl Relay {
 
     /// Brings the backend to the session's settings, in the same send as what comes next. If that fails, the transaction
     /// it runs in stays open and failed, so that nothing behind it can take effect.
-    pub(super) fn begin(&mut self) {
-        let Some(link) = &mut self.link else { return };
+    ///
+    /// True when there was something to set.
+    pub(super) fn begin(&mut self) -> bool {
+        let Some(link) = &mut self.link else { return false };
         if !link.backend.quiet() {
-            return;
+            return false;
         }
         let settings = self.session.settings();
         if Rc::ptr_eq(&link.settings, settings) {
-            return;
+            return false;
         }
         let mut sql = b"BEGIN;".to_vec();
         let mut switch = Vec::new();
-        if settings.put_switch(&link.settings, &mut switch) {
+        let any = settings.put_switch(&link.settings, &mut switch);
+        if any {
             sql.extend_from_slice(&switch);
             sql.extend_from_slice(b";COMMIT");
             link.socket.send_with(|out| link.backend.own_query(&sql, out));
         }
         link.settings = settings.clone();
+        any
     }
 
     /// The collected frames are refused as a whole.
@@ -483,9 +490,10 @@ impl Relay {
         let Some(mut link) = self.link.take() else { return };
         *self.seat.target.borrow_mut() = None;
         let torn = link.incoming.passing > 0 && link.incoming.forward;
-        let readies = link.backend.ledger.readies();
+        let restoring = std::mem::take(&mut self.restoring);
+        let readies = link.backend.ledger.readies() + usize::from(restoring);
         let unsynced = link.backend.ledger.unsynced() || std::mem::take(&mut self.moving);
-        let owed = !link.backend.ledger.is_empty();
+        let owed = !link.backend.ledger.is_empty() || restoring;
         let in_transaction = self.session.status() != TransactionStatus::Idle;
         let pins = self.session.pins();
         let node = link.key.node;

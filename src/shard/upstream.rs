@@ -10,6 +10,7 @@ use crate::session::statements::Statement;
 use crate::session::{Bound, Order, Pins, Renamed, Want};
 use crate::wire::backend::{Report, TransactionStatus};
 use crate::wire::frame::{HEAD_SIZE, fill};
+use crate::wire::frontend::Parse;
 use crate::wire::{Head, Sqlstate, Violation, frontend};
 
 use super::relay::{Ending, Need, Relay};
@@ -64,7 +65,8 @@ impl Relay {
                 return true;
             }
             let sent = !ledger.is_empty() && !ledger.unsynced() && !link.copy_in;
-            sent && (self.on_replica || ledger.undecided())
+            // What was reset is not yet what the session started with.
+            sent && (self.on_replica || ledger.undecided() || self.session.resetting() || self.restoring)
         })
     }
 
@@ -199,7 +201,7 @@ impl Relay {
                     | Order::ParseTaken
                     | Order::CloseStatement
             ) {
-                self.session.did_not_happen(1);
+                self.session.did_not_happen(1, false);
             }
             self.outgoing.drop = true;
             return;
@@ -390,9 +392,10 @@ impl Relay {
                 socket.send_with(|out| backend.parse(id(statement), statement.text(), out));
             }
             Order::ParseDuplicate(statement) => socket.send_with(|out| {
-                // The server says that the name is taken, and fails the transaction as it should.
+                // The server says that the name is taken, if nothing else is wrong, and fails the transaction as it should.
                 backend.ensure_prepared(id(statement), statement.text(), out);
-                frontend::put_parse(out, &id(statement).name(), statement.text());
+                let text = Parse::read(&frame[HEAD_SIZE..]).map_or(statement.text(), |parse| parse.text);
+                frontend::put_parse(out, &id(statement).name(), text);
                 backend.ledger.owe(Owed::ParseDuplicate);
             }),
             Order::Bind { statement, portal, names } => {

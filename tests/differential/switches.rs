@@ -57,6 +57,7 @@ const PARTS: &[&str] = &[
     "protocol_3_2",
     "replicas",
     "startup_reports",
+    "taken_names",
     "unfinished_batches",
 ];
 
@@ -65,15 +66,19 @@ const OFF: &[(&str, &str)] = &[
     ("app.memory", "a backend on which somebody set a parameter of that kind knows its name for good"),
     ("described_in_transactions", "a failed transaction cannot describe what another backend prepared"),
     ("last_values", "currval() and lastval() are refused on a backend that served others since"),
-    ("parameter_counts", "an error about the number of parameters tells pgweir's name of the statement"),
     ("prepared_view", "pg_prepared_statements shows pgweir's names"),
-    ("queries_behind_batches", "a Query behind a batch without a Sync leaves the session its backend"),
+    (
+        "queries_behind_batches",
+        "the author loses count of what a server owes behind a Query that ends a batch",
+    ),
     (
         "read_only_on_replicas",
         "what a replica refuses in a READ ONLY transaction, or right behind it, is told",
     ),
     ("shared_names", "errors about what SQL prepares under a name of the protocol have other texts"),
-    ("startup_resets", "until its lease ends, a RESET gives the server's value, not the startup message's"),
-    ("taken_names", "a Parse of a name that is taken is not checked as the server does it"),
+    (
+        "resets_amid_others",
+        "within its text or batch, a RESET gives the server's value, not the startup message's",
+    ),
     ("temporary_schema", "a backend that had temporary tables once keeps the empty schema for good"),
 ];

@@ -285,6 +285,33 @@ fn flush_delivers_and_keeps_the_backend() {
 }
 
 #[test]
+fn a_simple_query_ends_a_batch_and_gives_its_backend_back() {
+    let proxy = proxy(shared()).set("route.reads", "primary").set("pool.size", 1).start();
+    let mut direct = shared().login(0).connect();
+    let mut clients = [proxy.login().connect(), proxy.login().connect()];
+    let batch = |client: &mut Client, first: &str| {
+        client.parse("", first, &[]).bind("", "", &[]).execute("", 0);
+        client.send_query("SELECT 'behind it'");
+        gist(&client.until_ready())
+    };
+    for first in ["SELECT 1", "SET work_mem = '1MB'"] {
+        let expected = batch(&mut direct, first);
+        for client in &mut clients {
+            assert_eq!(batch(client, first), expected);
+        }
+    }
+    // Behind an error it is skipped, too.
+    for client in [&mut direct].into_iter().chain(&mut clients) {
+        client.parse("", "SELECT nothing", &[]).bind("", "", &[]);
+        client.send_query("SELECT 'not run'");
+        client.sync();
+        let tags: String = client.until_ready().iter().map(|message| message.tag as char).collect();
+        assert_eq!(tags, "EZ");
+        assert_eq!(client.value("SELECT 'again'"), "again");
+    }
+}
+
+#[test]
 fn an_error_in_a_pipeline_skips_up_to_the_next_sync_and_no_further() {
     let cluster = shared();
     let database = cluster.database();

@@ -81,10 +81,7 @@ impl Author<'_> {
     }
 
     fn parse(&mut self, name: &'static str, session: usize) -> Vec<Frame> {
-        let mut sql = self.sql(session);
-        while parameters(&sql) > 0 && !self.switches.has("parameter_counts") {
-            sql = self.sql(session);
-        }
+        let sql = self.sql(session);
         let count = parameters(&sql);
         let prepared = &mut self.sessions[session].prepared;
         prepared.retain(|(known, _)| *known != name);
@@ -109,9 +106,7 @@ impl Author<'_> {
             1 => vec![Frame::Close(Target::Portal, portal)],
             2 => vec![Frame::Describe(Target::Portal, portal)],
             _ => {
-                let statements =
-                    if self.switches.has("parameter_counts") { &["", "a", "b"][..] } else { &NAMES };
-                let statement = *self.random.pick(statements);
+                let statement = *self.random.pick(&["", "a", "b"]);
                 let count = self.parameters(session, statement);
                 let mut frames = vec![self.bind(portal, statement, count)];
                 for _ in 0..self.random.below(4) {
@@ -123,7 +118,7 @@ impl Author<'_> {
     }
 
     fn bind(&mut self, portal: &'static str, statement: &'static str, count: usize) -> Frame {
-        let wrong = self.switches.has("parameter_counts") && self.random.chance(4);
+        let wrong = self.random.chance(4);
         let count = count + usize::from(wrong);
         let values = (0..count).map(|_| self.value()).collect();
         let binary = self.switches.has("binary") && self.random.chance(25);

@@ -100,12 +100,7 @@ impl<'a> Author<'a> {
             Some('T') if self.random.chance(12) => return self.fixed("COMMIT"),
             Some('T') if self.random.chance(4) => return self.fixed("ROLLBACK"),
             // So that not everybody waits behind one.
-            Some('I')
-                if self.may_say("DISCARD ALL", session)
-                    && self.holders.keeps(session)
-                    && self.holders.is_full()
-                    && self.random.chance(25) =>
-            {
+            Some('I') if self.holders.keeps(session) && self.holders.is_full() && self.random.chance(25) => {
                 return self.fixed("DISCARD ALL");
             }
             None if !self.switches.has("queries_behind_batches") || self.random.chance(60) => {
@@ -143,7 +138,10 @@ impl<'a> Author<'a> {
         } else {
             1
         };
-        let mut statements: Vec<Sql> = (0..count).map(|_| self.sql(session)).collect();
+        let mut statements = match count {
+            1 => vec![self.only_sql(session)],
+            count => (0..count).map(|_| self.sql(session)).collect(),
+        };
         for sql in &mut statements {
             for parameter in ["$1", "$2"] {
                 sql.text = sql.text.replace(parameter, "'2'");
@@ -157,28 +155,35 @@ impl<'a> Author<'a> {
         frames
     }
 
-    /// A statement of any subject.
+    /// A statement of any subject that others may follow in its text or batch.
     fn sql(&mut self, session: usize) -> Sql {
+        loop {
+            let sql = self.only_sql(session);
+            let resets = ["RESET", "DISCARD ALL"].iter().any(|words| sql.text.starts_with(words))
+                || sql.text.ends_with(" DEFAULT");
+            let returns = resets && self.sessions[session].started_with;
+            if !returns || self.switches.has("resets_amid_others") {
+                return sql;
+            }
+        }
+    }
+
+    /// A statement of any subject that nothing follows.
+    fn only_sql(&mut self, session: usize) -> Sql {
         let switches = self.switches;
         let weight = |topic: &Topic| if switches.has(topic.name) { topic.weight } else { 0 };
         loop {
             let topic = self.random.pick_weighted(TOPICS, weight);
             let text = *self.random.pick(topic.texts);
-            if self.may_say(text, session) {
+            if self.may_say(text) {
                 return Sql { text: self.filled(text, session), keeps: topic.keeps };
             }
         }
     }
 
     /// Whether nothing that is switched off forbids a text here.
-    fn may_say(&self, text: &str, session: usize) -> bool {
-        let begins = |words: &[&str]| words.iter().any(|word| text.starts_with(word));
-        let resets = begins(&["RESET", "DISCARD ALL"]) || text.ends_with(" DEFAULT");
-        let forbidden = [
-            ("startup_resets", resets && self.sessions[session].started_with),
-            ("read_only_on_replicas", text.contains("READ ONLY") && self.replicas),
-        ];
-        forbidden.iter().all(|(switch, here)| !here || self.switches.has(switch))
+    fn may_say(&self, text: &str) -> bool {
+        !(text.contains("READ ONLY") && self.replicas) || self.switches.has("read_only_on_replicas")
     }
 
     /// A text with its gaps filled.

@@ -207,8 +207,8 @@ impl Pair {
     fn hear(&mut self, tag: u8, body: &[u8], told: &mut Vec<u8>) {
         match self.backend.handle(tag, body).expect("the server keeps the protocol") {
             Verdict::Skip => {}
-            Verdict::Failed { parses, closes } | Verdict::Duplicate { parses, closes } => {
-                self.session.did_not_happen(parses + closes);
+            Verdict::Failed(not_done) | Verdict::Duplicate(not_done) => {
+                self.session.did_not_happen(not_done.changes, not_done.parse);
                 self.session.error();
                 told.push(tag);
             }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{PID, on_primary};
-use crate::harness::{Client, Database, Proxy, eventually, proxy, shared};
+use crate::harness::{self, Client, Database, Proxy, eventually, proxy, shared};
 
 #[test]
 fn settings_follow_their_session_and_nobody_else_sees_them() {
@@ -142,6 +142,57 @@ fn settings_of_the_startup_message_are_what_reset_returns_to() {
             assert_eq!(client.value("SHOW application_name"), "mine", "after {reset}");
         });
         assert_eq!(client.parameters["application_name"], "mine", "after {reset}");
+    }
+}
+
+#[test]
+fn reset_returns_to_the_startup_message_at_once() {
+    let database = shared().database();
+    let proxy = on_primary(1).start();
+    let login = |to: harness::Login| {
+        let login = to.database(database.name()).parameter("work_mem", "1MB");
+        login.parameter("TimeZone", "Asia/Tokyo").parameter("application_name", "mine").connect()
+    };
+    for mut client in [login(shared().login(0)), login(proxy.login())] {
+        for reset in
+            ["RESET ALL", "SET work_mem TO DEFAULT; SET TIME ZONE LOCAL", "RESET work_mem; RESET TimeZone"]
+        {
+            // Within a transaction, and with the transaction.
+            client.query("SET work_mem = '2MB'; SET TimeZone = 'GMT'");
+            client.query("BEGIN");
+            client.query("SAVEPOINT s");
+            client.query(reset);
+            assert_eq!(client.value("SHOW work_mem"), "1MB", "after {reset}");
+            assert_eq!(client.parameters["TimeZone"], "Asia/Tokyo", "after {reset}");
+            client.query("ROLLBACK TO s");
+            assert_eq!(client.value("SHOW work_mem"), "2MB", "after {reset}");
+            assert_eq!(client.parameters["TimeZone"], "GMT", "after {reset}");
+            client.prepared(reset.split(';').next().unwrap(), &[]).unwrap();
+            assert_eq!(client.value("SHOW work_mem"), "1MB", "after {reset}");
+            client.query("COMMIT");
+            assert_eq!(client.value("SHOW work_mem"), "1MB", "after {reset}");
+        }
+        // Nothing that was never true is reported.
+        client.query("SET TimeZone = 'GMT'");
+        ["DISCARD ALL", "SHOW TimeZone"].iter().for_each(|sql| client.send_query(sql));
+        let reported = client.until_ready();
+        let reported: Vec<_> = reported.iter().filter(|message| message.tag == b'S').collect();
+        assert_eq!(
+            reported.iter().map(|message| message.strings()).collect::<Vec<_>>(),
+            [["TimeZone", "Asia/Tokyo"]]
+        );
+        assert_eq!(client.expect_tags("TDCZ")[1].row()[0].as_deref(), Some("Asia/Tokyo"));
+        ["RESET ALL", "SHOW work_mem", "SHOW application_name"].iter().for_each(|sql| client.send_query(sql));
+        client.expect_tags("CZ");
+        assert_eq!(client.expect_tags("TDCZ")[1].row()[0].as_deref(), Some("1MB"));
+        assert_eq!(client.expect_tags("TDCZ")[1].row()[0].as_deref(), Some("mine"));
+        // What fails resets nothing.
+        client.query("SET work_mem = '3MB'");
+        client.try_query("RESET ALL; SELECT 1/0").unwrap_err();
+        assert_eq!(client.value("SHOW work_mem"), "3MB");
+        client.try_query("BEGIN; RESET ALL; SELECT 1/0").unwrap_err();
+        client.query("ROLLBACK");
+        assert_eq!(client.value("SHOW work_mem"), "3MB");
     }
 }
 
