@@ -14,7 +14,8 @@
 //! while it sleeps.
 //!
 //! * [`buffers`]: the receive buffers shared with the kernel, and [`Chunk`], a counted view into them;
-//! * [`socket`]: a connected stream: received chunks, queued sends, the end, closing;
+//! * [`socket`]: a connected stream: received chunks, queued sends, the end, closing; [`sockets`]: all of them, and those
+//!   at rest;
 //! * [`listener`]: accepting; [`timers`]: sleeping and deadlines; [`doorbell`]: being woken by other threads;
 //! * [`support`]: whether this kernel lets us, and the sentence to say when it does not.
 
@@ -40,14 +41,16 @@ use self::doorbell::Bell;
 pub use self::doorbell::Doorbell;
 use self::listener::ListenerSlot;
 pub use self::listener::{Listener, ListenerSocket};
-use self::socket::SocketSlot;
 pub use self::socket::{Address, End, Socket};
+pub use self::sockets::Resting;
+use self::sockets::Sockets;
 use self::timers::Timers;
 
 mod buffers;
 mod doorbell;
 mod listener;
 mod socket;
+mod sockets;
 pub mod support;
 mod timers;
 
@@ -61,7 +64,7 @@ struct Inner {
     // Dropped first: the kernel must let go of the buffers before they go.
     uring: IoUring,
     buffers: Rc<Buffers>,
-    sockets: Slab<SocketSlot>,
+    sockets: Sockets,
     listeners: Slab<ListenerSlot>,
     bell: Bell,
     timers: Timers,
@@ -95,7 +98,7 @@ impl Ring {
             inner: Rc::new(RefCell::new(Inner {
                 uring,
                 buffers,
-                sockets: Slab::new(),
+                sockets: Sockets::default(),
                 listeners: Slab::new(),
                 bell: Bell::new(doorbell),
                 timers: Timers::default(),
@@ -193,6 +196,7 @@ impl Inner {
             self.complete(Tag::unpack(tag), result, flags);
         }
         self.completions = completions;
+        self.sockets_stirred();
         self.now = Instant::now();
         while let Some(waker) = self.timers.expired(self.now) {
             self.woken += 1;

@@ -29,13 +29,13 @@ use std::{io, mem, ptr};
 
 use io_uring::squeue::Flags;
 use io_uring::{cqueue, opcode, types};
-use slab::Slab;
 use smallvec::SmallVec;
 use socket2::{Domain, SockAddr, SockRef, Type};
 
 use crate::limits::{RECV_BUFFER_SIZE, SOCKET_RECEIVED_MAX, SOCKET_UNSENT_MAX};
 
 use super::buffers::{self, BUFFER_GROUP, Chunk};
+use super::sockets::RestingSlot;
 use super::{Inner, Kind, Ring, Tag};
 
 /// Where to connect to.
@@ -56,13 +56,13 @@ pub enum End {
 
 /// A connected stream. Dropping it closes it; what was not sent by then is lost, see [`flushed`](Self::flushed).
 pub struct Socket {
-    ring: Ring,
-    slot: u32,
+    pub(super) ring: Ring,
+    pub(super) slot: u32,
 }
 
 pub(super) struct SocketSlot {
     fd: OwnedFd,
-    generation: u32,
+    pub(super) generation: u32,
     waker: Option<Waker>,
     recv: Recv,
     /// Whether so much comes that each receive takes one buffer only.
@@ -130,22 +130,7 @@ impl Socket {
     fn register(ring: &Ring, fd: OwnedFd) -> Socket {
         let mut inner = ring.inner.borrow_mut();
         let generation = inner.next_generation();
-        let slot = inner.sockets.insert(SocketSlot {
-            fd,
-            generation,
-            waker: None,
-            recv: Recv::Off,
-            bulk: false,
-            received: VecDeque::new(),
-            received_bytes: 0,
-            end: None,
-            connected: None,
-            connecting: None,
-            send: Send::default(),
-            dirty: false,
-            detaching: false,
-            closing: false,
-        }) as u32;
+        let slot = inner.sockets.insert(SocketSlot::new(fd, generation)) as u32;
         Socket { ring: ring.clone(), slot }
     }
 
@@ -381,6 +366,48 @@ impl AsFd for SocketSlot {
 }
 
 impl SocketSlot {
+    fn new(fd: OwnedFd, generation: u32) -> SocketSlot {
+        SocketSlot {
+            fd,
+            generation,
+            waker: None,
+            recv: Recv::Off,
+            bulk: false,
+            received: VecDeque::new(),
+            received_bytes: 0,
+            end: None,
+            connected: None,
+            connecting: None,
+            send: Send::default(),
+            dirty: false,
+            detaching: false,
+            closing: false,
+        }
+    }
+
+    /// Whether nothing is under way but a receive that lasts, and nothing waits to be taken.
+    pub(super) fn is_quiet(&self) -> bool {
+        self.recv == Recv::Armed
+            && !self.bulk
+            && self.received.is_empty()
+            && self.end.is_none()
+            && self.send.is_empty()
+            && !self.dirty
+            && self.connecting.is_none()
+            && !self.detaching
+            && !self.closing
+    }
+
+    /// What is kept of a quiet socket.
+    pub(super) fn rest(self) -> (OwnedFd, u32) {
+        (self.fd, self.generation)
+    }
+
+    /// As it was before its rest.
+    pub(super) fn awake(resting: RestingSlot) -> SocketSlot {
+        SocketSlot { recv: Recv::Armed, ..SocketSlot::new(resting.fd, resting.generation) }
+    }
+
     fn wake(&self, woken: &mut u32) {
         if let Some(waker) = &self.waker {
             *woken += 1;
@@ -392,6 +419,10 @@ impl SocketSlot {
 impl Send {
     fn in_flight(&self) -> bool {
         self.flight_bytes > 0
+    }
+
+    fn is_empty(&self) -> bool {
+        self.queued_bytes == 0 && !self.in_flight()
     }
 }
 
@@ -518,7 +549,7 @@ impl Inner {
     }
 
     pub(super) fn socket_sent(&mut self, tag: Tag, result: i32) {
-        let Some(slot) = owner(&mut self.sockets, tag) else { return };
+        let Some(slot) = self.sockets.owner(tag) else { return };
         let send = &mut slot.send;
         if result > 0 {
             send.flight_sent += result as usize;
@@ -597,7 +628,7 @@ impl Inner {
         // Take the buffer first, so that it goes back whatever happens.
         let chunk = buffers::buffer_of(flags).map(|id| self.buffers.take(id, result.max(0) as usize));
         let low = self.buffers.low();
-        let Some(slot) = owner(&mut self.sockets, tag) else { return };
+        let Some(slot) = self.sockets.owner(tag) else { return };
         if !cqueue::more(flags) {
             slot.recv = Recv::Off;
         }
@@ -652,7 +683,7 @@ impl Inner {
     }
 
     pub(super) fn socket_connected(&mut self, tag: Tag, result: i32) {
-        let Some(slot) = owner(&mut self.sockets, tag) else { return };
+        let Some(slot) = self.sockets.owner(tag) else { return };
         slot.connecting = None;
         if slot.closing {
             return self.socket_release(tag.slot);
@@ -671,12 +702,6 @@ impl Inner {
             self.sockets.remove(index as usize);
         }
     }
-}
-
-/// The slot that `tag`'s operation belongs to, unless it has a new owner.
-fn owner(sockets: &mut Slab<SocketSlot>, tag: Tag) -> Option<&mut SocketSlot> {
-    let slot = sockets.get_mut(tag.slot as usize)?;
-    (slot.generation == tag.generation).then_some(slot)
 }
 
 /// Chunks up to this many bytes are copied together with their neighbours instead of being sent from where they are.

@@ -1,6 +1,7 @@
 //! The ring at work on an executor like a shard's, with socket pairs and real TCP. Every test ends within [`TIME_MAX`].
 
 mod buffers;
+mod rest;
 mod socket;
 mod wakeups;
 
