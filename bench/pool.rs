@@ -54,7 +54,7 @@ fn routes(bench: &mut Criterion) {
     let nodes = vec![node(0, Role::Primary), node(1, Role::Replica), node(2, Role::Replica)];
     nodes[1].gauges.caught_up(Moment(10));
     nodes[2].gauges.caught_up(Moment(10));
-    let topology = Topology { epoch: Epoch(1), nodes, primary: Some(NodeId(0)) };
+    let topology = Topology { epoch: Epoch(1), nodes, primary: Some(NodeId(0)), ..Topology::default() };
     let leases = |node: NodeId| u64::from(node.0);
     let mut random = 1u64;
     bench.bench_function("route/a read over two replicas", |bench| {

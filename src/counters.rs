@@ -57,6 +57,14 @@ pub struct ShardCounters {
     pub cancels: Counter,
     /// Sessions that hold a backend beyond their transaction now.
     pub pinned: Counter,
+    /// How often a client had to wait because there was no node for it, so far.
+    pub held: Counter,
+    /// Reads that were run again elsewhere, unseen by their clients, because their node was lost, so far.
+    pub rerun: Counter,
+    /// Transactions lost with their backend, of which the client was told so: they may be run again, so far.
+    pub cut: Counter,
+    /// Statements lost with their backend of which nobody knows whether they took effect, so far.
+    pub unknown: Counter,
     /// By node id.
     pub nodes: Vec<NodeCounters>,
 }
@@ -91,6 +99,10 @@ impl ShardCounters {
             bytes_out: Counter::default(),
             cancels: Counter::default(),
             pinned: Counter::default(),
+            held: Counter::default(),
+            rerun: Counter::default(),
+            cut: Counter::default(),
+            unknown: Counter::default(),
             nodes: (0..nodes).map(|_| NodeCounters::default()).collect(),
         }
     }

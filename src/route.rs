@@ -37,7 +37,7 @@ pub struct Choice<'a> {
 
 /// The node for this access, or `None` when there is none at the moment.
 pub fn route(topology: &Topology, access: Access, choice: Choice<'_>) -> Option<NodeId> {
-    let primary = topology.primary().map(|node| node.id);
+    let primary = topology.open_primary().map(|node| node.id);
     match access {
         Access::Write => primary,
         Access::Read { floor } if choice.reads != Reads::Primary => {
@@ -46,18 +46,20 @@ pub fn route(topology: &Topology, access: Access, choice: Choice<'_>) -> Option<
                     Reads::Any => true,
                     Reads::Replicas | Reads::Primary => node.role != Role::Primary,
                 };
-                role && node.state == NodeState::Up && node.weight > 0.0
+                role && topology.takes_new(node) && node.state == NodeState::Up && node.weight > 0.0
             };
             let has = |node: &Node| floor.is_none_or(|floor| node.gauges.has(floor));
             balance(topology, choice, |node| may_read(node) && (node.role == Role::Primary || has(node)))
                 .or(primary)
                 // While there is no primary, nobody can tell how far it had come: reads go on where they can.
-                .or_else(|| balance(topology, choice, may_read))
+                .or_else(|| match topology.primary() {
+                    Some(_) => None,
+                    None => balance(topology, choice, may_read),
+                })
         }
         Access::Read { .. } => primary,
-        Access::Any => {
-            primary.or_else(|| topology.nodes.iter().find(|node| node.usable()).map(|node| node.id))
-        }
+        Access::Any => primary
+            .or_else(|| topology.nodes.iter().find(|node| topology.takes_new(node)).map(|node| node.id)),
     }
 }
 
@@ -93,7 +95,7 @@ fn balance(topology: &Topology, choice: Choice<'_>, eligible: impl Fn(&Node) -> 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::topology::{Epoch, Gauges, NodeAddress};
+    use crate::topology::{Epoch, Gate, Gauges, NodeAddress};
     use proptest::prelude::*;
     use std::sync::Arc;
 
@@ -115,7 +117,7 @@ mod tests {
     fn cluster(states: [NodeState; 3]) -> Topology {
         let roles = [Role::Primary, Role::Replica, Role::Replica];
         let nodes = (0..3).map(|id| node(id, roles[id as usize], states[id as usize], 1.0)).collect();
-        Topology { epoch: Epoch(1), nodes, primary: Some(NodeId(0)) }
+        Topology { epoch: Epoch(1), nodes, primary: Some(NodeId(0)), gate: Gate::Open }
     }
 
     fn choice(reads: Reads, random: [u64; 2]) -> Choice<'static> {
@@ -131,6 +133,21 @@ mod tests {
         assert_eq!(route(&topology, Access::Write, choice(Reads::Replicas, [0, 0])), Some(NodeId(0)));
         topology.nodes[0].state = NodeState::Down;
         assert_eq!(route(&topology, Access::Write, choice(Reads::Any, [0, 0])), None);
+    }
+
+    #[test]
+    fn a_closed_gate_keeps_new_work_from_the_primary_and_nowhere_else() {
+        let mut topology = Topology { gate: Gate::Closed, ..cluster(UP) };
+        assert_eq!(route(&topology, Access::Write, choice(Reads::Any, [0, 0])), None);
+        for reads in [Reads::Any, Reads::Replicas] {
+            assert_eq!(route(&topology, READ, choice(reads, [0, 0])), Some(NodeId(1)), "{reads:?}");
+        }
+        assert_eq!(route(&topology, READ, choice(Reads::Primary, [0, 0])), None);
+        assert_eq!(route(&topology, Access::Any, choice(Reads::Any, [0, 0])), Some(NodeId(1)));
+        let read = Access::Read { floor: Some(Moment(5)) };
+        assert_eq!(route(&topology, read, choice(Reads::Any, [0, 0])), None, "the primary will open again");
+        topology.primary = None;
+        assert_eq!(route(&topology, read, choice(Reads::Replicas, [0, 0])), Some(NodeId(1)));
     }
 
     #[test]

@@ -6,6 +6,7 @@ use std::time::Duration;
 use crossbeam_queue::ArrayQueue;
 
 use super::bell::Bell;
+use super::failover::Attempt;
 use super::view::View;
 
 /// Speaks to control from other threads. Nobody waits, except for a view.
@@ -19,6 +20,11 @@ pub struct Handle {
 pub(super) enum Command {
     Drain,
     End,
+    /// A command that failover wanted has ended.
+    Exited {
+        attempt: Attempt,
+        code: Option<i32>,
+    },
     Reload,
     Stop,
     View(mpsc::SyncSender<View>),
@@ -64,6 +70,13 @@ impl Handle {
         }
     }
 
+    /// Says how a command of failover has ended. Waits for room, for as long as there is somebody to say it to.
+    pub(super) fn exited(&self, attempt: Attempt, code: Option<i32>) {
+        while !self.say(Command::Exited { attempt, code }) && Arc::strong_count(&self.commands) > 1 {
+            std::thread::sleep(ROOM_LOOK);
+        }
+    }
+
     /// False when too much waits already, which takes somebody who asks a thousand times faster than is answered.
     fn say(&self, command: Command) -> bool {
         let said = self.commands.push(command).is_ok();
@@ -74,6 +87,9 @@ impl Handle {
 
 /// Commands that may wait.
 const COMMANDS_MAX: usize = 1024;
+
+/// How often one who waits for room looks whether there is any.
+const ROOM_LOOK: Duration = Duration::from_millis(10);
 
 /// How long a view may take.
 const VIEW_MAX: Duration = Duration::from_secs(2);

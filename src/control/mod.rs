@@ -10,29 +10,37 @@
 //!   signals, RELOAD ──────▶ reload, shutdown
 //! ```
 //!
-//! [`failover`] decides who may be written to, and how another node comes to be it; nothing drives it yet, so today a
-//! promotion is followed, not made. [`cluster`], [`health`], [`picture`], [`caught_up`], [`shutdown`] and [`admin`] decide and do nothing else; this file,
-//! [`probe`], [`work`], [`reload`] and [`signals`] do. It runs on glommio alone, unpinned: nothing here is on the way of
+//! [`failover`] decides who may be written to, and how another node comes to be it; [`cluster`] draws the picture that
+//! follows from that and from the [`health`] of each [`member`], and [`acts`] does the rest of what it says. These,
+//! [`caught_up`], [`conninfo`], [`shutdown`] and [`admin`] decide and do nothing else, but for [`acts`]; this file, [`probe`],
+//! [`command`], [`work`], [`reload`] and [`signals`] do. It runs on glommio alone, unpinned: nothing here is on the way of
 //! a query, and no shard waits for it except with a login or an admin statement.
 
+mod acts;
 mod admin;
 mod bell;
 mod caught_up;
 mod cluster;
+mod command;
+mod conninfo;
 pub mod failover;
 mod gather;
 mod handle;
 mod health;
 mod log;
 mod lsn;
+mod member;
+mod orders;
 mod outbox;
-mod picture;
 mod policy;
 mod probe;
 mod reload;
+mod rules;
 mod shutdown;
+mod sighting;
 mod signal;
 mod signals;
+mod tallies;
 mod view;
 mod work;
 
@@ -55,13 +63,16 @@ use glommio::timer::Timer;
 use glommio::{ExecutorJoinHandle, LocalExecutorBuilder, PoolPlacement};
 
 use self::admin::Window;
-use self::cluster::{Cluster, Note};
+use self::cluster::{Cluster, Note, Now};
+use self::failover::Event;
 use self::gather::Gatherer;
 use self::handle::Command;
+use self::orders::Orders;
 use self::outbox::Outbox;
 use self::probe::Report;
 use self::shutdown::{Order, Shutdown};
 use self::signal::Signal;
+use self::tallies::Tallies;
 use self::work::Helpers;
 use crate::auth::node::SaltedKeys;
 use crate::config::Monitor;
@@ -96,7 +107,8 @@ pub struct Running {
 pub fn start(setup: Setup) -> Result<Running, std::io::Error> {
     let handle = Handle::new(setup.bell.clone());
     let heard = handle.clone();
-    let cluster = Cluster::new(&setup.policy.config, SystemTime::now());
+    let shards = setup.shared.shards.len();
+    let cluster = Cluster::new(&setup.policy.config, shards, now(&setup.shared));
     let topology = cluster.picture();
     let (started, starting) = mpsc::sync_channel(1);
     let thread = LocalExecutorBuilder::default()
@@ -160,6 +172,10 @@ struct Control {
     /// The query times up to the last view.
     viewed: RefCell<Latencies>,
     reloading: Cell<bool>,
+    /// For those who run commands on threads of their own.
+    handle: Handle,
+    orders: Orders,
+    tallies: Tallies,
 }
 
 async fn run(setup: Setup, cluster: Cluster, handle: Handle) {
@@ -180,6 +196,9 @@ async fn run(setup: Setup, cluster: Cluster, handle: Handle) {
         window: RefCell::default(),
         viewed: RefCell::default(),
         reloading: Cell::new(false),
+        handle: handle.clone(),
+        orders: Orders::default(),
+        tallies: Tallies::default(),
     });
     control.watch_nodes();
     let others = [
@@ -204,6 +223,7 @@ async fn receive(control: &Rc<Control>, handle: &Handle, bell: &Bell) {
             match command {
                 Command::Drain => control.drain(),
                 Command::End => return,
+                Command::Exited { attempt, code } => control.happened(Event::Exited { attempt, code }),
                 Command::Reload => control.reload_and_log(),
                 Command::Stop => control.stop(),
                 Command::View(answer) => control.show(answer),
@@ -221,12 +241,17 @@ async fn receive(control: &Rc<Control>, handle: &Handle, bell: &Bell) {
     }
 }
 
-/// What time does: full doors are tried again, a drain comes to its end.
+/// What time does: full doors are tried again, failover goes on, a drain comes to its end.
 async fn tick(control: Rc<Control>) {
     loop {
         Timer::new(TICK).await;
         for (outbox, door) in control.outboxes.borrow_mut().iter_mut().zip(control.shared.shards.iter()) {
             outbox.flush(door);
+        }
+        let changed = control.cluster.borrow_mut().tick(control.now());
+        control.publish(changed);
+        if control.cluster.borrow().failover().steady() {
+            control.tallies.steady(&control.shared.counters);
         }
         let order = control.shutdown.borrow_mut().tick(Instant::now());
         if order.is_some() {
@@ -250,6 +275,9 @@ async fn sample(control: Rc<Control>) {
 impl Control {
     fn handle(self: Rc<Self>, message: ToControl) {
         match message {
+            ToControl::Acknowledged { shard, epoch, wrote } => {
+                self.happened(Event::Acknowledged { shard, epoch, wrote: Some(wrote) });
+            }
             ToControl::Admin { shard, ticket, statement, user } => {
                 glommio::spawn_local(async move {
                     let answer = self.answer(&statement, &user).await;
@@ -257,11 +285,13 @@ impl Control {
                 })
                 .detach();
             }
+            ToControl::Drained { shard, epoch } => self.happened(Event::Drained { shard, epoch }),
             ToControl::Ended { shard } => {
                 if let Some(ended) = self.ended.borrow_mut().get_mut(shard.index()) {
                     *ended = true;
                 }
                 self.gatherer.ended(shard);
+                self.happened(Event::Ended { shard });
             }
             ToControl::Learned { shard, user, keys } => {
                 for other in self.shard_ids().filter(|other| *other != shard) {
@@ -269,12 +299,10 @@ impl Control {
                 }
             }
             ToControl::Snapshot { shard, ticket, snapshot } => self.gatherer.take(shard, ticket, snapshot),
-            ToControl::Suspect { node, reason } => {
+            ToControl::Suspect { shard, node, reason } => {
                 tracing::debug!("node {node} is suspected: {reason}");
-                self.cluster.borrow_mut().suspected(node);
-                if let Some(probe) = self.probes.borrow().get(node.index()) {
-                    probe.set();
-                }
+                let changed = self.cluster.borrow_mut().suspected(node, shard, reason, self.now());
+                self.publish(changed);
             }
             ToControl::Work { shard, ticket, work } => {
                 let policy = self.policy.borrow().clone();
@@ -365,35 +393,53 @@ impl Control {
         }
     }
 
-    fn publish(&self, changed: bool) {
-        let mut cluster = self.cluster.borrow_mut();
-        for note in cluster.notes() {
+    /// Something happened to failover.
+    fn happened(self: &Rc<Self>, event: Event) {
+        let changed = self.cluster.borrow_mut().happened(event, self.now());
+        self.publish(changed);
+    }
+
+    /// Does what follows from what the cluster was told: the picture goes out if it has `changed`.
+    fn publish(self: &Rc<Self>, changed: bool) {
+        let (notes, picture) = {
+            let mut cluster = self.cluster.borrow_mut();
+            (cluster.notes(), changed.then(|| cluster.picture()))
+        };
+        for note in notes {
             match note {
                 Note::Info(text) => tracing::info!("{text}"),
                 Note::Warning(text) => tracing::warn!("{text}"),
             }
         }
-        if changed {
-            let picture = cluster.picture();
+        if let Some(picture) = picture {
             self.send_all(|| ToShard::Topology(picture.clone()));
         }
+        self.act();
     }
+
+    fn now(&self) -> Now {
+        now(&self.shared)
+    }
+}
+
+fn now(shared: &Shared) -> Now {
+    Now { at: SystemTime::now(), moment: shared.moment(Instant::now()) }
 }
 
 /// What probes say and ask.
 impl Control {
-    fn answered(&self, id: NodeId, report: Report) {
-        let changed = self.cluster.borrow_mut().answered(id, report, SystemTime::now());
+    fn answered(self: &Rc<Self>, id: NodeId, report: Report) {
+        let changed = self.cluster.borrow_mut().answered(id, report, self.now());
         self.publish(changed);
     }
 
-    fn failed(&self, id: NodeId, reason: &str) {
-        let changed = self.cluster.borrow_mut().failed(id, reason, SystemTime::now());
+    fn failed(self: &Rc<Self>, id: NodeId, reason: &str) {
+        let changed = self.cluster.borrow_mut().failed(id, reason, self.now());
         self.publish(changed);
     }
 
-    fn resolved(&self, id: NodeId, address: NodeAddress) {
-        let changed = self.cluster.borrow_mut().resolved(id, address, SystemTime::now());
+    fn resolved(self: &Rc<Self>, id: NodeId, address: NodeAddress) {
+        let changed = self.cluster.borrow_mut().resolved(id, address, self.now());
         self.publish(changed);
     }
 

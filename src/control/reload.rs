@@ -3,7 +3,6 @@
 
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::SystemTime;
 
 use super::{Control, log, policy};
 use crate::config::{self, Change, Config};
@@ -79,7 +78,7 @@ impl Control {
 
     fn apply(self: &Rc<Self>, policy: Policy, changes: Vec<Change>) -> Reloaded {
         let before = self.cluster.borrow().picture().epoch;
-        let configured = self.cluster.borrow_mut().configured(&policy.config, SystemTime::now());
+        let configured = self.cluster.borrow_mut().configured(&policy.config, self.now());
         if let Err(error) = configured {
             return Reloaded::Refused(vec![error.to_string()]);
         }

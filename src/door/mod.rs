@@ -13,7 +13,7 @@ use crate::auth::{Mock, Secret, hba};
 use crate::config::Config;
 use crate::counters::{Latencies, Process, ShardCounters};
 use crate::limits::QUEUE_MAX;
-use crate::topology::{NodeId, Topology};
+use crate::topology::{Epoch, Moment, NodeId, Topology};
 
 /// A queue into one thread.
 pub struct Door<M> {
@@ -163,7 +163,13 @@ pub enum ToControl {
     /// A statement for the admin console, answered with [`ToShard::Answer`].
     Admin { shard: ShardId, ticket: Ticket, statement: String, user: String },
     /// A connection to this node broke or was refused: probe it at once.
-    Suspect { node: NodeId, reason: String },
+    Suspect { shard: ShardId, node: NodeId, reason: String },
+    /// This shard works by the picture of this epoch: what still ran on a node that may not be used any more, or on one
+    /// that is no primary any more, was cut off and answered. `wrote`: when it last passed on to a client that something
+    /// was written; 0 when it never did.
+    Acknowledged { shard: ShardId, epoch: Epoch, wrote: Moment },
+    /// The gate of this epoch is closed, and no transaction of this shard runs on the primary any more.
+    Drained { shard: ShardId, epoch: Epoch },
     /// The answer to [`ToShard::Snapshot`].
     Snapshot { shard: ShardId, ticket: Ticket, snapshot: Box<Snapshot> },
     /// A user's SCRAM keys were learned; tell the other shards.

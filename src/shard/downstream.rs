@@ -31,7 +31,7 @@ impl Relay {
             let Some(chunk) = link.socket.receive() else {
                 if let Some(end) = link.socket.end() {
                     tracing::debug!(node = %link.key.node, ?end, "lost a backend");
-                    self.lost();
+                    self.lost("the connection broke");
                     progressed = true;
                 }
                 return progressed;
@@ -42,7 +42,7 @@ impl Relay {
                 Ok(()) => self.shard.counters().bytes_out.add(length),
                 Err(violation) => {
                     tracing::warn!(%violation, "a server broke the protocol");
-                    self.lost();
+                    self.lost("the server broke the protocol");
                 }
             }
             if self.end.is_some() {

@@ -146,6 +146,8 @@ impl Shard {
         let statements_max = self.policy.borrow().config.pool.statements_max as usize;
         let key = BackendKey { process_id: lent.process_id, secret: lent.secret };
         let target = Target {
+            node: pool.node,
+            primary: Cell::default(),
             address: match lent.address {
                 LentAddress::Tcp(address) => Address::Tcp(address),
                 LentAddress::Unix(path) => Address::Unix(path),

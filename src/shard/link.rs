@@ -177,6 +177,8 @@ impl Shard {
                     return Ok(Link {
                         id: self.next_id(),
                         target: Rc::new(Target {
+                            node: key.node,
+                            primary: Cell::default(),
                             address,
                             key: backend_key.clone(),
                             cancels: Cell::default(),

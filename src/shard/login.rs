@@ -89,7 +89,7 @@ impl Admitted {
         let (shard, seat) = (self.relay.shard.clone(), self.relay.seat.clone());
         let (client, reason) = self.relay.run().await;
         Box::pin(shard.goodbye(client)).await;
-        shard.seats.give_up(&seat);
+        shard.give_up_seat(&seat);
         if let Some(called) = self.called {
             let Called { user, database, peer } = *called;
             tracing::info!(user, database, ?peer, reason, "client left");
@@ -259,7 +259,7 @@ impl Guest {
         let parameters = match parameters {
             Ok(parameters) => parameters,
             Err(refusal) => {
-                self.shard.seats.give_up(&seat);
+                self.shard.give_up_seat(&seat);
                 return Err(refusal);
             }
         };

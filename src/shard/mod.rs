@@ -15,6 +15,7 @@
 //! * [`console`]: what pgweir answers itself; [`cancel`]: cancel requests;
 //! * [`pools`], [`link`], [`cleanup`], [`lending`]: finding, opening and cleaning backends, and lending them to other
 //!   shards;
+//! * [`observing`]: working by another picture, and leaving nodes that must not be used any more;
 //! * [`functions`]: what functions that a session called have left on its backend; [`pins`]: sessions that keep theirs;
 //! * [`sharing`]: what shards tell each other; [`seats`]: sessions as others see them; [`tickets`]: questions to other threads.
 
@@ -26,6 +27,7 @@ mod functions;
 mod lending;
 mod link;
 mod login;
+mod observing;
 mod pins;
 mod pools;
 mod relay;
@@ -59,6 +61,7 @@ use crate::wire::Sqlstate;
 use crate::wire::backend::Report;
 
 use self::functions::SharedFunctions;
+use self::observing::Observing;
 use self::pools::Slot;
 use self::seats::{Seat, Seats};
 use self::tickets::{Reply, Tickets};
@@ -143,6 +146,7 @@ struct Shard {
     shared: Shared,
     policy: RefCell<Arc<Policy>>,
     topology: RefCell<Arc<Topology>>,
+    observing: Observing,
     pools: RefCell<FxHashMap<PoolKey, Rc<Slot>>>,
     /// By database and user: what a server accepts for one, it may refuse for another.
     statements: RefCell<FxHashMap<StatementsKey, SharedStatements>>,
@@ -198,6 +202,7 @@ impl Shard {
             shared,
             policy: RefCell::new(policy),
             topology: RefCell::new(topology.clone()),
+            observing: Observing::default(),
             pools: RefCell::default(),
             statements: RefCell::default(),
             functions: RefCell::default(),
@@ -293,24 +298,19 @@ impl Shard {
         self.seats.take(self.next_id(), || (self.random() >> 33) as u32, secret)
     }
 
+    /// A session is over.
+    fn give_up_seat(self: &Rc<Self>, seat: &Seat) {
+        self.seats.give_up(seat);
+        if seat.cut.replace(false) {
+            self.was_cut();
+        }
+    }
+
     /// A connection is gone; the last one lets a draining shard end.
     fn connection_ended(&self) {
         if self.draining.get() && self.connections.get() == 0 {
             self.ring.stop();
         }
-    }
-
-    fn observe(self: &Rc<Self>, topology: Arc<Topology>) {
-        self.counters().epoch.set(topology.epoch.0);
-        let primary = topology.primary;
-        let before = self.topology.replace(topology).primary;
-        self.suspects.set(0);
-        if before.is_some() && before != primary {
-            // Another server may report otherwise.
-            self.logins.borrow_mut().clear();
-        }
-        self.reroute_waiters();
-        self.pools_upkeep();
     }
 
     fn adopt(self: &Rc<Self>, policy: Arc<Policy>) {

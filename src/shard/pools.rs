@@ -144,6 +144,11 @@ impl Shard {
             let granted = self.ring.deadline(deadline, granted).await;
             seat.queued.set(false);
             match granted {
+                Some(Some(Grant::Link(link))) if !self.fits(&link, request.access) => {
+                    // Another picture was observed since it was granted.
+                    slot.pool.borrow_mut().discard();
+                    self.retire(&slot, *link);
+                }
                 Some(Some(Grant::Link(link))) => {
                     return Ok(self.lease(*link, request.access, started.elapsed()));
                 }
@@ -266,6 +271,17 @@ impl Shard {
                 return Some(link);
             }
             self.broken(slot, link, "it was closed while idle");
+        }
+    }
+
+    /// Whether the node of a backend is still one for this access.
+    fn fits(&self, link: &Link, access: Access) -> bool {
+        let topology = self.topology.borrow();
+        match access {
+            Access::Write => topology.open_primary().is_some_and(|primary| primary.id == link.key.node),
+            Access::Any | Access::Read { .. } => {
+                topology.node(link.key.node).is_some_and(|node| topology.takes_new(node))
+            }
         }
     }
 
@@ -455,12 +471,15 @@ impl Shard {
         }
     }
 
-    /// Sends everybody who waits at a node that cannot be used to look for another one.
-    pub(super) fn reroute_waiters(&self) {
+    /// Sends everybody who waits at a node that takes nothing new, or is not the primary any more, to look for another
+    /// one. `former`: the primary before.
+    pub(super) fn reroute_waiters(&self, former: Option<NodeId>) {
         let slots: Vec<_> = self.pools.borrow().values().cloned().collect();
         for slot in slots {
-            let usable = self.topology.borrow().node(slot.key.node).is_some_and(|node| node.usable());
-            if !usable {
+            let topology = self.topology.borrow().clone();
+            let takes = topology.node(slot.key.node).is_some_and(|node| topology.takes_new(node));
+            let demoted = former == Some(slot.key.node) && topology.primary != former;
+            if !takes || demoted {
                 self.dismiss(&slot, || Grant::Reroute);
             }
         }
@@ -492,7 +511,8 @@ impl Shard {
     /// Tells control that a node may be gone, and keeps away from it for a moment.
     pub(super) fn suspect(&self, node: NodeId, reason: &str) {
         self.suspects.set(self.suspects.get() | 1 << node.0);
-        let _ = self.shared.control.send(ToControl::Suspect { node, reason: reason.to_owned() });
+        let _ =
+            self.shared.control.send(ToControl::Suspect { shard: self.id, node, reason: reason.to_owned() });
     }
 
     /// Upkeep: closes idle backends that are too old, unused for too long or not usable any more, forgets empty pools.

@@ -195,6 +195,7 @@ impl Relay {
     /// and how it ended.
     pub(super) async fn run(mut self: Box<Self>) -> (Socket, &'static str) {
         while self.end.is_none() {
+            self.leave_if_cut();
             let mut progressed = self.downstream();
             progressed |= self.upstream();
             match self.need.take() {
@@ -274,6 +275,9 @@ impl Relay {
     fn look_around(&mut self) {
         if self.end.is_some() {
             return;
+        }
+        if self.shard.observing.gated() {
+            self.seat.resting.set(self.idle());
         }
         let at_rest = self.link.as_ref().is_none_or(|link| link.backend.ledger.is_empty());
         if self.leaving && at_rest && self.deferred.is_none() {
@@ -361,8 +365,9 @@ impl Relay {
         }
         self.session.take_own_writes();
         self.seat.cancelled.set(false);
-        *self.seat.target.borrow_mut() = Some(link.target.clone());
         self.on_replica = self.shard.topology.borrow().primary != Some(link.key.node);
+        link.target.primary.set(!self.on_replica);
+        *self.seat.target.borrow_mut() = Some(link.target.clone());
         self.link = Some(Box::new(link));
         self.begin();
         self.send_batch();
@@ -441,6 +446,7 @@ impl Relay {
             self.wrote = false;
             let moment = self.shard.shared.moment(now);
             self.floor = Some(moment);
+            self.shard.observing.wrote(moment);
             self.shard.shared.process.wrote(moment.0);
         }
     }
@@ -485,8 +491,8 @@ impl Relay {
         self.lease_wrote = true;
     }
 
-    /// The backend is gone while the session had it.
-    pub(super) fn lost(&mut self) {
+    /// The backend is gone while the session had it, or is given up for this `reason`.
+    pub(super) fn lost(&mut self, reason: &'static str) {
         let Some(mut link) = self.link.take() else { return };
         *self.seat.target.borrow_mut() = None;
         let torn = link.incoming.passing > 0 && link.incoming.forward;
@@ -497,11 +503,15 @@ impl Relay {
         let in_transaction = self.session.status() != TransactionStatus::Idle;
         let pins = self.session.pins();
         let node = link.key.node;
-        link.backend.spoil("the connection broke");
+        link.backend.spoil(reason);
         self.shard.checkin(*link);
         self.lease_wrote = false;
         self.look = None;
         self.looks = 0;
+        if self.wrote && self.told {
+            // In a pipeline, a commit may have been passed on before the end of the answer.
+            self.shard.observing.wrote(self.shard.shared.moment(self.shard.ring.now()));
+        }
         // A read of which the client has heard nothing is run again elsewhere.
         let unheard = !self.told && !torn && !self.kept.is_empty() && !unsynced;
         if unheard
@@ -511,6 +521,7 @@ impl Relay {
             && self.tries < TRIES_MAX
         {
             self.tries += 1;
+            self.shard.counters().rerun.add(1);
             self.again = false;
             self.batch = std::mem::take(&mut self.kept);
             self.batch_want = Want::Read;
@@ -521,7 +532,13 @@ impl Relay {
         self.batch.clear();
         self.batch_bytes = 0;
         self.batch_want = Want::Nothing;
-        let report = match self.wrote && owed {
+        let unknown = self.wrote && owed;
+        match unknown {
+            true => self.shard.counters().unknown.add(1),
+            false if owed || unsynced || in_transaction => self.shard.counters().cut.add(1),
+            false => {}
+        }
+        let report = match unknown {
             true => Report::error(
                 Sqlstate::STATEMENT_COMPLETION_UNKNOWN,
                 format!(

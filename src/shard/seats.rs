@@ -11,6 +11,7 @@ use subtle::ConstantTimeEq;
 
 use crate::backend::BackendKey;
 use crate::ring::{Address, Ring};
+use crate::topology::NodeId;
 use crate::wire::backend::Report;
 
 use super::pins::Pinned;
@@ -35,12 +36,19 @@ pub(super) struct Seat {
     pub admitted: Cell<bool>,
     /// True exactly when it waits for a backend.
     pub queued: Cell<bool>,
+    /// Whether it has to leave the node it is at.
+    pub cut: Cell<bool>,
+    /// While the gate is closed: true exactly when it is in the middle of nothing.
+    pub resting: Cell<bool>,
     /// Why it keeps its backend, if it does.
     pub pinned: RefCell<Option<Box<Pinned>>>,
 }
 
 /// A backend at work.
 pub(super) struct Target {
+    pub node: NodeId,
+    /// Whether the node was the primary when a session took it last.
+    pub primary: Cell<bool>,
     /// Where it was opened to.
     pub address: Address,
     pub key: BackendKey,
@@ -76,6 +84,11 @@ impl Seat {
         self.leave.borrow().as_deref().cloned()
     }
 
+    /// The node it is at, and whether that was the primary when it came.
+    pub fn node(&self) -> Option<(NodeId, bool)> {
+        self.target.borrow().as_ref().map(|target| (target.node, target.primary.get()))
+    }
+
     pub fn must_leave(&self) -> bool {
         self.leave.borrow().is_some()
     }
@@ -108,6 +121,8 @@ impl Seats {
             idle: Cell::default(),
             admitted: Cell::default(),
             queued: Cell::default(),
+            cut: Cell::default(),
+            resting: Cell::default(),
             pinned: RefCell::default(),
         });
         by_process_id.insert(candidate, seat.clone());

@@ -50,6 +50,7 @@ impl Relay {
             && !self.moving
             && !self.again
             && !self.must_wait()
+            && !self.at_closed_gate()
             // Answers of our own pile up too.
             && !(self.link.is_none() && self.client.congested())
     }

@@ -137,6 +137,15 @@ impl Gauges {
     }
 }
 
+/// Whether new transactions may begin on the primary.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Gate {
+    #[default]
+    Open,
+    /// New ones wait; those that run go on to their end.
+    Closed,
+}
+
 /// The cluster at one epoch.
 #[derive(Clone, Debug, Default)]
 pub struct Topology {
@@ -144,6 +153,7 @@ pub struct Topology {
     /// By id: the index of a node is its id.
     pub nodes: Vec<Node>,
     pub primary: Option<NodeId>,
+    pub gate: Gate,
 }
 
 impl Topology {
@@ -154,6 +164,16 @@ impl Topology {
     /// The primary, if there is one that may be used.
     pub fn primary(&self) -> Option<&Node> {
         self.node(self.primary?).filter(|node| node.usable())
+    }
+
+    /// The primary, if new transactions may begin there.
+    pub fn open_primary(&self) -> Option<&Node> {
+        self.primary().filter(|_| self.gate == Gate::Open)
+    }
+
+    /// Whether new work may go to a node: it may be used, and is not a primary that takes none now.
+    pub fn takes_new(&self, node: &Node) -> bool {
+        node.usable() && (self.gate == Gate::Open || self.primary != Some(node.id))
     }
 
     /// Whether any node may be used.

@@ -3,6 +3,7 @@
 //! Whether a user may use it the shard has decided. Everything shown is the sum over shards, as of now.
 
 mod canned;
+mod failovers;
 mod statement;
 mod tables;
 mod time;
@@ -11,7 +12,7 @@ mod window;
 pub(super) use self::window::{Totals, Window};
 
 use std::rc::Rc;
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use self::statement::{Request, Table};
 use super::Control;
@@ -26,6 +27,13 @@ impl Control {
             Request::Show(table) => self.table(table).await,
             Request::Canned { column, value, tag } => tables::single(&column, value, &tag),
             Request::Ignored(tag) => Answer::Done { tag: tag.into() },
+            Request::Order(order) => {
+                tracing::info!("user \"{user}\" sent {}", order.name());
+                match self.ordered(order).await {
+                    Ok(sentence) => tables::single(&order.name().to_lowercase(), sentence, order.name()),
+                    Err(message) => Answer::Refused { sqlstate: *b"55000", message, hint: None },
+                }
+            }
             Request::Reload => {
                 tracing::info!("user \"{user}\" sent RELOAD");
                 match self.reload().await {
@@ -55,6 +63,14 @@ impl Control {
     async fn table(&self, table: Table) -> Answer {
         let counters = &self.shared.counters;
         match table {
+            Table::Failovers => {
+                let cluster = self.cluster.borrow();
+                let now = self.now();
+                failovers::failovers(cluster.failover().records(), |moment| {
+                    let ago = Duration::from_nanos(now.moment.0.saturating_sub(moment.0));
+                    now.at.checked_sub(ago).unwrap_or(now.at)
+                })
+            }
             Table::Help => tables::help(),
             Table::NodePools => {
                 let gathered = self.gather().await;
@@ -89,5 +105,8 @@ fn pool_version() -> String {
 
 fn hint() -> String {
     let names: Vec<&str> = Table::ALL.iter().map(|(name, ..)| *name).collect();
-    format!("There are SHOW {}, RELOAD and SHUTDOWN.", names.join(", "))
+    format!(
+        "There are SHOW {}, SWITCHOVER, PROMOTE, DETACH, ATTACH, PAUSE, RESUME, RELOAD and SHUTDOWN.",
+        names.join(", ")
+    )
 }

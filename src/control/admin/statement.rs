@@ -4,6 +4,8 @@
 //! SQL: only what a console has to offer, and what drivers will not do without.
 
 use super::canned;
+use crate::control::failover::Order;
+use crate::topology::NodeId;
 
 /// What is asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,6 +21,7 @@ pub(super) enum Request {
     },
     /// Something that has no meaning here and must not fail, with its tag.
     Ignored(&'static str),
+    Order(Order),
     Reload,
     /// Whether transactions may finish.
     Shutdown {
@@ -33,6 +36,7 @@ pub(super) enum Request {
 /// What can be shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Table {
+    Failovers,
     Help,
     NodePools,
     Nodes,
@@ -48,8 +52,13 @@ pub(super) enum Table {
 
 impl Table {
     /// By the names that SHOW takes, with what each shows.
-    pub const ALL: [(&str, Table, &str); 11] = [
+    pub const ALL: [(&str, Table, &str); 12] = [
         ("HELP", Table::Help, "this list"),
+        (
+            "FAILOVERS",
+            Table::Failovers,
+            "each change of the primary: who saw what, why, how long each phase took",
+        ),
         ("NODES", Table::Nodes, "each node: role, state, lag, positions, leases, queries so far"),
         (
             "POOLS",
@@ -100,6 +109,18 @@ pub(super) fn parse(text: &str) -> Request {
         ["deallocate", ..] => Request::Ignored("DEALLOCATE"),
         ["close", ..] => Request::Ignored("CLOSE CURSOR"),
         ["unlisten", ..] => Request::Ignored("UNLISTEN"),
+        ["attach", node] => about(node, Order::Attach),
+        ["detach", node] => about(node, Order::Detach),
+        ["promote", node] => about(node, Order::Promote),
+        ["switchover"] => Request::Order(Order::Switchover { to: None }),
+        ["switchover", "to", node] => about(node, |node| Order::Switchover { to: Some(node) }),
+        ["pause"] => Request::Order(Order::Pause),
+        ["resume"] => Request::Order(Order::Resume),
+        ["attach" | "detach" | "promote", ..] => {
+            syntax("it takes the number of a node, as SHOW NODES shows it")
+        }
+        ["switchover", ..] => syntax("SWITCHOVER takes TO and the number of a node, or nothing"),
+        ["pause" | "resume", ..] => unsupported("PAUSE and RESUME are for all databases together".into()),
         ["reload"] => Request::Reload,
         ["shutdown"] => Request::Shutdown { drain: false },
         ["shutdown", "wait_for_servers"] => Request::Shutdown { drain: true },
@@ -111,6 +132,14 @@ pub(super) fn parse(text: &str) -> Request {
             unsupported(format!("{} is not offered by this version", upper(verb)))
         }
         [_, ..] => syntax("the console does not know this statement"),
+    }
+}
+
+/// An order about the node with this number.
+fn about(node: &str, order: impl Fn(NodeId) -> Order) -> Request {
+    match node.parse() {
+        Ok(node) => Request::Order(order(NodeId(node))),
+        Err(_) => syntax("a node is meant by its number, as SHOW NODES shows it"),
     }
 }
 
@@ -271,7 +300,7 @@ fn skip_blanks(mut text: &str) -> Result<&str, &'static str> {
 
 /// Statements of PgBouncer's console that have no counterpart yet.
 const OF_PGBOUNCER: &[&str] =
-    &["disable", "enable", "kill", "kill_client", "pause", "reconnect", "resume", "suspend", "wait_close"];
+    &["disable", "enable", "kill", "kill_client", "reconnect", "suspend", "wait_close"];
 
 /// No statement of the console has more; a longer one is meant for a database.
 const TOKENS_MAX: usize = 64;
@@ -306,6 +335,14 @@ mod tests {
             ("show pool_nodes", Request::Show(Table::PoolNodes)),
             ("SHOW POOL_VERSION", Request::Show(Table::PoolVersion)),
             ("HELP", Request::Show(Table::Help)),
+            ("show failovers", Request::Show(Table::Failovers)),
+            ("SWITCHOVER", Request::Order(Order::Switchover { to: None })),
+            ("switchover to 2;", Request::Order(Order::Switchover { to: Some(NodeId(2)) })),
+            ("DETACH 1", Request::Order(Order::Detach(NodeId(1)))),
+            ("ATTACH 1", Request::Order(Order::Attach(NodeId(1)))),
+            ("Promote 0", Request::Order(Order::Promote(NodeId(0)))),
+            ("PAUSE", Request::Order(Order::Pause)),
+            ("RESUME", Request::Order(Order::Resume)),
             ("RELOAD", Request::Reload),
             ("SHUTDOWN", Request::Shutdown { drain: false }),
             ("shutdown wait_for_servers;", Request::Shutdown { drain: true }),
@@ -339,6 +376,12 @@ mod tests {
             "SHOW \"pools",
             "/* x",
             "'show' pools",
+            "DETACH",
+            "DETACH ann",
+            "ATTACH 256",
+            "PROMOTE 1 2",
+            "SWITCHOVER 1",
+            "SWITCHOVER TO ann",
         ] {
             assert_eq!(sqlstate(text), Some(*b"42601"), "{text}");
         }
@@ -346,7 +389,7 @@ mod tests {
             "SHOW nonsense",
             "SHOW pool_status",
             "SHOW POOL_PROCESSES",
-            "PAUSE",
+            "PAUSE app",
             "kill app",
             "PGPOOL SHOW ALL",
             "SHUTDOWN WAIT_FOR_CLIENTS",

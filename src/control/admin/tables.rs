@@ -7,8 +7,9 @@ use super::statement::Table;
 use super::time::utc;
 use super::window::Totals;
 use crate::config::PoolMode;
-use crate::control::cluster::{Cluster, Member};
+use crate::control::cluster::Cluster;
 use crate::control::gather::Gathered;
+use crate::control::member::Member;
 use crate::control::probe::Follower;
 use crate::counters::{Counter, NodeCounters, ShardCounters};
 use crate::door::{Answer, PoolKey, PoolSnapshot};
@@ -18,6 +19,12 @@ use crate::topology::{NodeId, NodeState};
 pub(super) fn help() -> Answer {
     let shows = Table::ALL.iter().map(|(name, _, what)| (format!("SHOW {name}"), *what));
     let others = [
+        ("SWITCHOVER [TO node]".to_owned(), "make a replica the primary, without an error for any client"),
+        ("PROMOTE node".to_owned(), "make this one the primary although nobody can say what is lost"),
+        ("DETACH node".to_owned(), "send nothing new there, as before a restart"),
+        ("ATTACH node".to_owned(), "use it again"),
+        ("PAUSE".to_owned(), "let new transactions wait; answered when those that run are done"),
+        ("RESUME".to_owned(), "let them begin again"),
         ("RELOAD".to_owned(), "read the configuration again and apply what can be"),
         ("SHUTDOWN".to_owned(), "end now"),
         ("SHUTDOWN WAIT_FOR_SERVERS".to_owned(), "accept nobody, let transactions finish, then end"),
@@ -66,7 +73,8 @@ pub(super) fn nodes(cluster: &Cluster, counters: &[ShardCounters]) -> Answer {
 /// so no node is this session's.
 pub(super) fn pool_nodes(cluster: &Cluster, counters: &[ShardCounters]) -> Answer {
     let picture = cluster.picture();
-    let primary = picture.primary.and_then(|id| cluster.member(id)).filter(|member| member.health.up);
+    let last = cluster.last_primary();
+    let primary = last.and_then(|id| cluster.member(id)).filter(|member| member.health.up);
     let followers = primary
         .and_then(|primary| primary.health.report.as_ref())
         .map_or(&[][..], |report| &report.followers);
@@ -75,7 +83,7 @@ pub(super) fn pool_nodes(cluster: &Cluster, counters: &[ShardCounters]) -> Answe
         .members()
         .map(|(id, member)| {
             let health = &member.health;
-            let is_primary = picture.primary == Some(id);
+            let is_primary = last == Some(id);
             let usable = picture.node(id).is_some_and(|node| node.usable());
             let status = match (health.up, usable) {
                 (false, _) => "down",
@@ -233,8 +241,7 @@ fn follower<'a>(member: &Member, followers: &'a [Follower]) -> Option<&'a Follow
     if !report.in_recovery || report.streaming == Some(false) {
         return None;
     }
-    let configured = member.configured.as_ref().and_then(|node| node.application_name.as_deref());
-    let name = configured.or(report.receiver_name.as_deref())?;
+    let name = member.receiver_name()?;
     let mut namesakes = followers.iter().filter(|follower| follower.name == name);
     namesakes.next().filter(|_| namesakes.next().is_none())
 }
@@ -295,7 +302,7 @@ fn weight(member: &Member) -> f64 {
     member.configured.as_ref().map_or(0.0, |node| node.weight)
 }
 
-fn show(columns: &[&str], rows: Vec<Vec<Option<String>>>) -> Answer {
+pub(super) fn show(columns: &[&str], rows: Vec<Vec<Option<String>>>) -> Answer {
     Answer::Table { columns: names(columns), rows, tag: "SHOW".into() }
 }
 

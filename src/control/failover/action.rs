@@ -1,7 +1,7 @@
 //! What the decider asks for.
 
 use super::event::Attempt;
-use crate::topology::NodeId;
+use crate::topology::{Gate, NodeId};
 
 /// Something to do. Asked for once; what has a result comes back as an [`Event`](super::Event).
 #[derive(Clone, Debug, PartialEq)]
@@ -54,15 +54,6 @@ pub enum Action {
     Recorded {
         number: u64,
     },
-}
-
-/// Whether new transactions may begin.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Gate {
-    #[default]
-    Open,
-    /// New ones wait; those that run go on to their end.
-    Closed,
 }
 
 /// What a command is run for, by pgpool's names.

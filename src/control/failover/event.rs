@@ -106,3 +106,17 @@ pub enum Order {
     Pause,
     Resume,
 }
+
+impl Order {
+    /// As it is typed.
+    pub fn name(self) -> &'static str {
+        match self {
+            Order::Switchover { .. } => "SWITCHOVER",
+            Order::Detach(_) => "DETACH",
+            Order::Attach(_) => "ATTACH",
+            Order::Promote(_) => "PROMOTE",
+            Order::Pause => "PAUSE",
+            Order::Resume => "RESUME",
+        }
+    }
+}

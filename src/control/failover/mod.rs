@@ -47,7 +47,7 @@ mod tests;
 
 use std::collections::VecDeque;
 
-pub use self::action::{Action, Gate, Purpose};
+pub use self::action::{Action, Purpose};
 pub use self::event::{Attempt, Event, Order, PromoteError, Sighting, Sync};
 pub use self::nodes::Verdict;
 pub use self::placeholders::{Place, Placeholders};
@@ -63,6 +63,7 @@ use self::planned::Waiting;
 use self::record::SEEN_MAX;
 use self::time::Later;
 use crate::control::Lsn;
+pub use crate::topology::Gate;
 use crate::topology::{Epoch, Moment, NodeId};
 
 /// See the module's text.
@@ -217,6 +218,20 @@ impl Failover {
     /// Who is the primary, and whether new transactions may begin: what a picture is to say.
     pub fn primary(&self) -> (Option<NodeId>, Gate) {
         (self.primary, self.gate)
+    }
+
+    pub fn rules(&self) -> &Rules {
+        &self.rules
+    }
+
+    /// Whether there is a primary, new transactions may begin there, and nothing speaks against it.
+    pub fn steady(&self) -> bool {
+        matches!(self.phase, Phase::Steady) && !self.paused
+    }
+
+    /// The primary, or the last one while there is none.
+    pub fn last_primary(&self) -> Option<NodeId> {
+        self.line.primary
     }
 
     /// Whether the picture may show this node as one to use at all.

@@ -56,15 +56,17 @@ impl Failover {
     pub(super) fn verdicts(&self, belief: &Belief) -> Vec<Verdict> {
         let last = self.nodes.iter().map(|node| node.id.0).max();
         let ids = (0..=last.unwrap_or(0)).map(NodeId);
+        let claims = |id: NodeId| {
+            let refused = belief.refused.iter().find(|(node, _)| *node == id);
+            refused.map(|(_, reason)| Arc::from(reason.as_str()))
+        };
         ids.map(|id| match self.nodes.get(id).map(|node| &node.standing) {
             None | Some(Standing::Drained) => Verdict::Drained,
+            // What it claims now says more than what was decided about it then.
             Some(Standing::Fenced { why, .. } | Standing::Detached { why, .. }) => {
-                Verdict::Refused(why.clone())
+                Verdict::Refused(claims(id).unwrap_or_else(|| why.clone()))
             }
-            Some(Standing::Attached) => match belief.refused.iter().find(|(node, _)| *node == id) {
-                Some((_, reason)) => Verdict::Refused(Arc::from(reason.as_str())),
-                None => Verdict::Usable,
-            },
+            Some(Standing::Attached) => claims(id).map_or(Verdict::Usable, Verdict::Refused),
         })
         .collect()
     }

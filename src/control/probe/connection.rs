@@ -1,4 +1,4 @@
-//! A probe's own connection to a node: connect, log in, ask one question at a time.
+//! Control's own connection to a node: connect, log in, ask or order one thing at a time.
 //!
 //! Only what a login and a simple query of one row need of the protocol (manual, "Message Flow").
 
@@ -21,7 +21,7 @@ use crate::wire::frame::{Frame, Head};
 use crate::wire::{Reader, Violation, frontend, startup};
 
 /// Logged in, with no question open.
-pub(super) struct Connection {
+pub(in crate::control) struct Connection {
     stream: Stream,
     /// `None`: a unix socket.
     peer: Option<SocketAddr>,
@@ -38,7 +38,7 @@ pub(super) struct Who<'a> {
 
 /// Why a probe failed.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum ProbeError {
+pub(in crate::control) enum ProbeError {
     #[error("{}", sentence(.0))]
     Io(#[from] io::Error),
     #[error(transparent)]
@@ -53,7 +53,7 @@ pub(super) enum ProbeError {
 impl Connection {
     /// Connects to the first address that answers, giving each a fair part of `patience`, and logs in; `derive` is where
     /// SCRAM keys are made. Also returns which of the addresses it was.
-    pub async fn open(
+    pub(super) async fn open(
         address: &NodeAddress,
         port: u16,
         who: Who<'_>,
@@ -85,14 +85,20 @@ impl Connection {
 
     /// The one row that `query` gives, as text.
     pub async fn ask(&mut self, query: &str) -> Result<Vec<Option<String>>, ProbeError> {
+        let row = self.run(query).await?;
+        row.ok_or_else(|| ProbeError::Misbehaved("it answers a question with no row".into()))
+    }
+
+    /// Runs something; the last row that it gives, if any.
+    pub async fn run(&mut self, statement: &str) -> Result<Option<Vec<Option<String>>>, ProbeError> {
         let mut message = Vec::new();
-        frontend::put_query(&mut message, query.as_bytes());
+        frontend::put_query(&mut message, statement.as_bytes());
         self.stream.write_all(&message).await?;
-        let mut answer = Err(ProbeError::Misbehaved("it answers a probe with no row".into()));
+        let mut answer = Ok(None);
         loop {
             let message = self.message().await?;
             match message.tag {
-                b'D' => answer = Ok(texts(&message.body)?),
+                b'D' => answer = Ok(Some(texts(&message.body)?)),
                 b'E' => {
                     let error = refused(&message.body);
                     // No ReadyForQuery comes behind this one.

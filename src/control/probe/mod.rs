@@ -4,6 +4,7 @@ mod connection;
 mod name;
 mod report;
 
+pub(super) use self::connection::{Connection, ProbeError};
 pub(super) use self::report::{Follower, Report};
 
 use std::rc::Rc;
@@ -12,7 +13,7 @@ use std::time::{Duration, Instant};
 use futures_lite::FutureExt;
 use glommio::timer::Timer;
 
-use self::connection::{Connection, ProbeError, Who};
+use self::connection::Who;
 use self::name::Name;
 use self::report::Depth;
 use super::Control;
@@ -158,14 +159,7 @@ impl Probe {
     }
 
     async fn open(&mut self, monitor: &Monitor) -> Result<Connection, Failure> {
-        let address = self.control.address(self.id);
-        let login = self.login(monitor).map_err(ProbeError::Misbehaved)?;
-        let who = Who { user: &monitor.user, database: &monitor.database, timeout: monitor.timeout };
-        let control = self.control.clone();
-        let derive = async |password: String, salt: Vec<u8>, iterations: u32| {
-            control.clone().derive(password, salt, iterations).await
-        };
-        let opened = Connection::open(&address, self.port, who, login, derive, monitor.timeout).await;
+        let opened = open(&self.control, self.id, self.port, monitor, monitor.timeout).await;
         let (connection, index) = opened.map_err(|error| {
             let reason = match &error {
                 ProbeError::Refused { .. } => format!("it refuses user \"{}\": {error}", monitor.user),
@@ -175,7 +169,7 @@ impl Probe {
             Failure { reason, ..Failure::from(error) }
         })?;
         self.logged_in_as = Some(monitor.clone());
-        if let NodeAddress::Tcp(mut addresses) = address
+        if let NodeAddress::Tcp(mut addresses) = self.control.address(self.id)
             && index > 0
         {
             // Shards try them in this order too.
@@ -183,15 +177,6 @@ impl Probe {
             self.control.resolved(self.id, NodeAddress::Tcp(addresses));
         }
         Ok(connection)
-    }
-
-    fn login(&self, monitor: &Monitor) -> Result<Login, String> {
-        let secret = monitor.password.as_deref().map(Secret::parse).transpose();
-        let secret = secret.map_err(|error| format!("[monitor] password: {error}"))?;
-        let mut random = [0; 18];
-        getrandom::fill(&mut random).map_err(|error| format!("no random numbers: {error}"))?;
-        let keys = self.control.keys();
-        Ok(Login::new(&monitor.user, Credentials { secret, keys }, Nonce::from_random(random)))
     }
 
     fn tell_hidden(&mut self, row: &[Option<String>]) {
@@ -204,6 +189,56 @@ impl Probe {
             );
         }
         self.told_hidden = hidden;
+    }
+}
+
+/// Opens a connection to a node with the monitor's login. `timeout`: for the opening, and for each question asked on it.
+/// Also returns which of the node's addresses it was.
+async fn open(
+    control: &Rc<Control>,
+    id: NodeId,
+    port: u16,
+    monitor: &Monitor,
+    timeout: Duration,
+) -> Result<(Connection, usize), ProbeError> {
+    let login = login(control, monitor).map_err(ProbeError::Misbehaved)?;
+    let who = Who { user: &monitor.user, database: &monitor.database, timeout };
+    let derive = async |password: String, salt: Vec<u8>, iterations: u32| {
+        control.clone().derive(password, salt, iterations).await
+    };
+    Connection::open(&control.address(id), port, who, login, derive, timeout).await
+}
+
+fn login(control: &Control, monitor: &Monitor) -> Result<Login, String> {
+    let secret = monitor.password.as_deref().map(Secret::parse).transpose();
+    let secret = secret.map_err(|error| format!("[monitor] password: {error}"))?;
+    let mut random = [0; 18];
+    getrandom::fill(&mut random).map_err(|error| format!("no random numbers: {error}"))?;
+    Ok(Login::new(&monitor.user, Credentials { secret, keys: control.keys() }, Nonce::from_random(random)))
+}
+
+impl Control {
+    /// A connection of its own to a node, for something that is to be done there. `timeout`: for the opening, and for
+    /// each statement.
+    ///
+    /// # Errors
+    ///
+    /// Why there is none.
+    pub(super) async fn connect(
+        self: &Rc<Self>,
+        id: NodeId,
+        timeout: Duration,
+    ) -> Result<Connection, ProbeError> {
+        let (_, port) = self
+            .place(id)
+            .ok_or_else(|| ProbeError::Misbehaved("it was taken out of the configuration".into()))?;
+        let monitor = self.monitor();
+        let late = async {
+            Timer::new(timeout).await;
+            Err(ProbeError::Misbehaved(format!("it does not answer within {timeout:?}")))
+        };
+        let (connection, _) = open(self, id, port, &monitor, timeout).or(late).await?;
+        Ok(connection)
     }
 }
 

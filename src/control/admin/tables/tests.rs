@@ -2,6 +2,7 @@ use super::*;
 use std::time::SystemTime;
 
 use crate::config::{self, Config};
+use crate::control::cluster::Now;
 use crate::control::lsn::Lsn;
 use crate::control::probe::Report;
 use crate::counters::Latencies;
@@ -9,15 +10,16 @@ use crate::door::Snapshot;
 use crate::topology::Moment;
 
 const T0: SystemTime = SystemTime::UNIX_EPOCH;
+const NOW: Now = Now { at: T0, moment: Moment(10) };
 
 /// A primary, a replica that is 24 bytes behind, and a node nobody has reached.
 fn cluster() -> Cluster {
     let node = |port, weight| config::Node { host: "db".into(), port, weight, ..config::Node::default() };
     let nodes = vec![node(1, 1.0), node(2, 2.0), node(3, 1.0)];
-    let mut cluster = Cluster::new(&Config { nodes, ..Config::default() }, T0);
+    let mut cluster = Cluster::new(&Config { nodes, ..Config::default() }, 1, NOW);
     let primary =
         Report { sent: Moment(9), written: Some(Lsn(1024)), timeline: Some(3), ..Report::default() };
-    cluster.answered(NodeId(0), primary, T0);
+    cluster.answered(NodeId(0), primary, NOW);
     let replica = Report {
         in_recovery: true,
         received: Some(Lsn(1010)),
@@ -27,7 +29,8 @@ fn cluster() -> Cluster {
         streaming: Some(true),
         ..Report::default()
     };
-    cluster.answered(NodeId(1), replica, T0);
+    cluster.answered(NodeId(1), replica, NOW);
+    cluster.failed(NodeId(2), "refused", NOW);
     cluster
 }
 
@@ -80,11 +83,11 @@ fn a_replica_is_found_among_the_followers_by_its_name_alone() {
             ..config::Node::default()
         };
         let nodes = vec![node(1, Some("a")), node(2, configured)];
-        let mut cluster = Cluster::new(&Config { nodes, ..Config::default() }, T0);
-        cluster.answered(NodeId(0), Report { followers, ..Report::default() }, T0);
+        let mut cluster = Cluster::new(&Config { nodes, ..Config::default() }, 1, NOW);
+        cluster.answered(NodeId(0), Report { followers, ..Report::default() }, NOW);
         let receiver_name = own.map(str::to_owned);
         let replica = Report { in_recovery: true, streaming, receiver_name, ..Report::default() };
-        cluster.answered(NodeId(1), replica, T0);
+        cluster.answered(NodeId(1), replica, NOW);
         let rows = rows(&pool_nodes(&cluster, &counters()));
         assert!(rows[0].ends_with("|||1970-01-01 00:00:00"), "{}", rows[0]);
         let columns: Vec<String> = rows[1].split('|').map(str::to_owned).collect();
@@ -109,7 +112,7 @@ fn nodes_tell_all_that_is_known() {
         [
             "0|db|1|primary|up|1|-|-|3|-|0/400|0|0|0|0|0|1970-01-01 00:00:00|-",
             "1|db|2|replica|up|2|24|1.500|3|0/3F2|0/3E8|0|0|42|0|0|1970-01-01 00:00:00|-",
-            "2|db|3|unknown|down|1|-|-|-|-|-|0|0|0|0|0|1970-01-01 00:00:00|it has not been probed yet",
+            "2|db|3|unknown|down|1|-|-|-|-|-|0|0|0|0|0|1970-01-01 00:00:00|refused",
         ]
     );
 }
