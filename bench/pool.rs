@@ -19,8 +19,9 @@ fn pool(bench: &mut Criterion) {
     }
     bench.bench_function("pool/checkout and checkin", |bench| {
         bench.iter(|| {
-            let backend =
-                pool.checkout(|backend| if *backend == black_box(7) { Fit::Best } else { Fit::Any }).unwrap();
+            let backend = pool
+                .checkout(|backend| Some(if *backend == black_box(7) { Fit::Best } else { Fit::Any }))
+                .unwrap();
             pool.checkin(backend, now)
         });
     });
@@ -28,7 +29,7 @@ fn pool(bench: &mut Criterion) {
         let mut pool: Pool<u64, u64> = Pool::default();
         pool.connect();
         pool.connected(1, now);
-        let mut backend = pool.checkout(|_| Fit::Any).unwrap();
+        let mut backend = pool.checkout(|_| Some(Fit::Any)).unwrap();
         bench.iter(|| {
             pool.wait(black_box(1), now);
             if let pgweir::pool::Checkin::Handed(_, handed) = pool.checkin(backend, now) {

@@ -92,7 +92,7 @@ fn checkout() -> Box<dyn FnMut()> {
     }
     Box::new(move || {
         let backend = pool
-            .checkout(|backend| if *backend == black_box(7) { Fit::Best } else { Fit::Any })
+            .checkout(|backend| Some(if *backend == black_box(7) { Fit::Best } else { Fit::Any }))
             .expect("all are idle");
         black_box(pool.checkin(backend, now));
     })

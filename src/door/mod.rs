@@ -115,6 +115,10 @@ pub enum ToShard {
     },
     /// Functions of this database may have changed.
     Defined { database: Box<str> },
+    /// Idle backends of this database are in somebody's way.
+    Vacate { database: Box<str> },
+    /// Logins turn out otherwise since this moment.
+    LoginsChanged { at: Moment },
     /// Stop accepting; let transactions finish.
     Drain,
     /// End now.
@@ -138,6 +142,8 @@ pub struct Lent {
     pub address: LentAddress,
     /// When it is too old to be used again.
     pub expires: Option<std::time::Instant>,
+    /// When its login began.
+    pub opened: Moment,
 }
 
 /// A setting's value, by the way it is said.

@@ -78,15 +78,15 @@ pub enum Fit {
 
 impl<B, W> Pool<B, W> {
     /// Leases an idle backend: the one that fits best, of equals the one used last (its caches are warm). Among those
-    /// used lately any that fits will do, so that many idle ones do not make it slow.
+    /// used lately any that fits will do, so that many idle ones do not make it slow. Those without a [`Fit`] do not.
     /// Nobody overtakes: while others wait there is none.
-    pub fn checkout(&mut self, fit: impl Fn(&B) -> Fit) -> Option<B> {
+    pub fn checkout(&mut self, fit: impl Fn(&B) -> Option<Fit>) -> Option<B> {
         if !self.waiting.is_empty() {
             return None;
         }
         let mut best: Option<(usize, Fit)> = None;
         for (looked, (at, idle)) in self.idle.iter().enumerate().rev().enumerate() {
-            let fit = fit(&idle.backend);
+            let Some(fit) = fit(&idle.backend) else { continue };
             if best.is_none_or(|(_, known)| fit > known) {
                 best = Some((at, fit));
             }
@@ -246,13 +246,13 @@ mod tests {
         let mut pool: Pool<char, u32> = Pool::default();
         pool.connect();
         assert_eq!(pool.connected('a', now), Checkin::Kept);
-        assert_eq!(pool.checkout(|_| Fit::Any), Some('a'));
+        assert_eq!(pool.checkout(|_| Some(Fit::Any)), Some('a'));
         for waiter in 1..=3 {
             pool.wait(waiter, now);
         }
         assert!(pool.leave(|waiter| *waiter == 2));
         assert_eq!(pool.checkin('a', now), Checkin::Handed(1, 'a'));
-        assert_eq!(pool.checkout(|_| Fit::Any), None, "nobody overtakes");
+        assert_eq!(pool.checkout(|_| Some(Fit::Any)), None, "nobody overtakes");
         assert_eq!(pool.checkin('a', now), Checkin::Handed(3, 'a'));
         assert_eq!(pool.checkin('a', now), Checkin::Kept);
     }
@@ -265,7 +265,7 @@ mod tests {
             pool.connect();
             pool.connected(backend, now);
         }
-        let mut checkout = || pool.checkout(|(fit, _)| *fit).map(|(_, name)| name);
+        let mut checkout = || pool.checkout(|(fit, _)| Some(*fit)).map(|(_, name)| name);
         assert_eq!([checkout(), checkout(), checkout()], [Some('c'), Some('a'), Some('d')]);
     }
 
@@ -277,12 +277,14 @@ mod tests {
             pool.connect();
             pool.connected((if number == 0 { Fit::Good } else { Fit::Any }, number), now);
         }
-        assert_eq!(pool.checkout(|(fit, _)| *fit), Some((Fit::Good, 0)));
+        assert_eq!(pool.checkout(|(fit, _)| Some(*fit)), Some((Fit::Good, 0)));
         for number in 100..105 {
             pool.connect();
             pool.connected((if number == 101 { Fit::Best } else { Fit::Good }, number), now);
         }
-        assert_eq!(pool.checkout(|(fit, _)| *fit), Some((Fit::Best, 101)));
+        assert_eq!(pool.checkout(|(fit, _)| Some(*fit)), Some((Fit::Best, 101)));
+        // Better none than one that will not do.
+        assert_eq!(pool.checkout(|_| None), None);
     }
 
     #[test]
@@ -330,14 +332,14 @@ mod tests {
                     Step::Connect => { pool.connect(); connecting += 1; None }
                     Step::Connected if connecting > 0 => { connecting -= 1; Some(pool.connected(next, now)) }
                     Step::ConnectFailed if connecting > 0 => { connecting -= 1; pool.connect_failed(); None }
-                    Step::Checkout => { leased.extend(pool.checkout(|_| Fit::Any)); None }
+                    Step::Checkout => { leased.extend(pool.checkout(|_| Some(Fit::Any))); None }
                     Step::Checkin => leased.pop().map(|backend| pool.checkin(backend, now)),
                     Step::Discard => { if leased.pop().is_some() { pool.discard(); } None }
                     Step::Reset => { if let Some(backend) = leased.pop() { pool.reset(); resetting.push(backend); } None }
                     Step::WasReset => resetting.pop().map(|backend| pool.was_reset(backend, now)),
                     Step::Wait => {
                         // As the shard does: whoever can be served at once does not wait.
-                        if let Some(backend) = pool.checkout(|_| Fit::Any) { leased.push(backend) } else { pool.wait(next, now) }
+                        if let Some(backend) = pool.checkout(|_| Some(Fit::Any)) { leased.push(backend) } else { pool.wait(next, now) }
                         None
                     }
                     _ => None,

@@ -25,7 +25,7 @@ use std::rc::Rc;
 use crate::limits::SESSION_STATEMENTS_MAX;
 use smallvec::SmallVec;
 
-use crate::sql::{self, Analysis, Calls, Dialect, Effects, Mention, Verb};
+use crate::sql::{self, Administration, Analysis, Calls, Dialect, Effects, Mention, Verb};
 use crate::wire::backend::{Report, TransactionStatus};
 use crate::wire::frontend::{Bind, Parse, Target, put_query, read_execute, read_query};
 use crate::wire::{Sqlstate, Violation};
@@ -84,6 +84,17 @@ pub struct Session {
     called: SmallVec<[Rc<Calls>; 1]>,
     /// Whether something that was sent may make or change functions.
     defines: bool,
+    /// What was sent wants of the connections of others.
+    wishes: Option<Box<Wishes>>,
+}
+
+/// What a session wants of the connections of others.
+#[derive(Debug, Default)]
+struct Wishes {
+    /// Nobody may be connected to these databases.
+    vacate: Vec<Box<[u8]>>,
+    /// When the transaction is over, logins turn out otherwise than before.
+    logins: bool,
 }
 
 impl Session {
@@ -114,6 +125,7 @@ impl Session {
             refuse_pins: false,
             called: SmallVec::new(),
             defines: false,
+            wishes: None,
         }
     }
 
@@ -341,6 +353,16 @@ impl Session {
     /// Whether something that was sent since the last call of this may have made or changed functions.
     pub fn take_defines(&mut self) -> bool {
         std::mem::take(&mut self.defines)
+    }
+
+    /// The databases that nobody may be connected to for what is about to be sent.
+    pub fn take_vacating(&mut self) -> Vec<Box<[u8]>> {
+        self.wishes.as_mut().map_or(Vec::new(), |wishes| std::mem::take(&mut wishes.vacate))
+    }
+
+    /// Whether logins turn out otherwise since the transaction that is just over.
+    pub fn take_login_changes(&mut self) -> bool {
+        self.wishes.take().is_some_and(|wishes| wishes.logins)
     }
 
     /// What the client calls the statement with this number.
@@ -617,7 +639,10 @@ impl Session {
         if effects.is_empty() {
             return;
         }
-        self.defines |= effects.contains(Effects::DDL);
+        if effects.contains(Effects::DDL) {
+            self.defines = true;
+            self.note_administration(text);
+        }
         self.may_unpin |= effects.intersects(UNPINNING);
         self.own_writes |= effects.contains(Effects::SEQUENCE_STATE) && self.pins.is_empty();
         self.pins |= Pins::of(effects);
@@ -635,6 +660,16 @@ impl Session {
             }
             if noted.opaque || self.changes.len() > CHANGES_MAX {
                 self.pins |= Pins::SETTING;
+            }
+        }
+    }
+
+    fn note_administration(&mut self, text: &[u8]) {
+        for administration in sql::administration(text, self.dialect) {
+            let wishes = self.wishes.get_or_insert_default();
+            match administration {
+                Administration::Vacate(database) => wishes.vacate.push(database.as_bytes().into()),
+                Administration::Logins => wishes.logins = true,
             }
         }
     }

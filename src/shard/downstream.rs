@@ -315,6 +315,9 @@ impl Relay {
         if self.session.take_defines() {
             self.defined();
         }
+        if status == TransactionStatus::Idle && self.session.take_login_changes() {
+            self.change_logins();
+        }
         self.shard.spare_batch(std::mem::take(&mut self.kept));
         self.tries = 0;
         self.answered(status);

@@ -101,7 +101,7 @@ impl Shard {
         self.node_counters(link.key.node, |node| node.backends.sub(1));
         let (shard, slot) = (self.clone(), slot.clone());
         self.ring.spawn(async move {
-            let Link { backend, socket, settings, incarnation, target, expires, key, .. } = link;
+            let Link { backend, socket, settings, incarnation, target, expires, opened, key, .. } = link;
             let lent = socket.detach().await.map(|fd| {
                 Box::new(Lent {
                     fd,
@@ -120,6 +120,7 @@ impl Shard {
                         Address::Unix(path) => LentAddress::Unix(path.clone()),
                     },
                     expires,
+                    opened,
                 })
             });
             let sent = lent.is_some_and(|lent| {
@@ -169,6 +170,7 @@ impl Shard {
             incarnation: lent.incarnation,
             target: Rc::new(target),
             expires: lent.expires,
+            opened: lent.opened,
             last_writer: 0,
             reset_owed: false,
             copy_in: false,

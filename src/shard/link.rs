@@ -12,7 +12,7 @@ use crate::door::{PoolKey, Work, Worked};
 use crate::limits::FRAME_HOLD_MAX;
 use crate::ring::{Address, Chunk, Socket};
 use crate::session::SharedSettings;
-use crate::topology::NodeAddress;
+use crate::topology::{Moment, NodeAddress};
 use crate::wire::{Frame, Violation, frontend};
 
 use super::Shard;
@@ -34,6 +34,8 @@ pub(super) struct Link {
     pub target: Rc<Target>,
     /// When it is too old to be used again.
     pub expires: Option<Instant>,
+    /// When its login began.
+    pub opened: Moment,
     /// The session whose writes came last: its sequences answer to currval.
     pub last_writer: u64,
     /// Whether another session must not get it before a reset.
@@ -133,6 +135,7 @@ impl Shard {
         let mut random = [0u8; 18];
         getrandom::fill(&mut random).map_err(|error| OpenError::Unreachable(error.to_string()))?;
         let credentials = self.credentials(&key.user);
+        let opened = self.shared.moment(Instant::now());
         let mut out = Vec::new();
         let mut login =
             Login::start(&key.user, &key.database, credentials, Nonce::from_random(random), &mut out);
@@ -190,6 +193,7 @@ impl Shard {
                         key: key.clone(),
                         incarnation,
                         expires,
+                        opened,
                         last_writer: 0,
                         reset_owed: false,
                         copy_in: false,

@@ -491,6 +491,7 @@ impl Guest {
                 prefer: None,
                 session: seat.id,
                 own_writes: false,
+                since: self.shard.shared.moment(Instant::now()),
             },
             seat,
             &self.socket,

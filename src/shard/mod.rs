@@ -56,7 +56,7 @@ use crate::door::{Policy, PoolKey, ShardId, Shared, Snapshot, ToControl, ToShard
 use crate::limits::ACCEPTS_PER_TURN_MAX;
 use crate::ring::{Chunk, Doorbell, Listener, Ring, support};
 use crate::session::{Order, Pins, SharedSettings, StatementCache, StatementCount};
-use crate::topology::{NodeId, Topology};
+use crate::topology::{Moment, NodeId, Topology};
 use crate::wire::Sqlstate;
 use crate::wire::backend::Report;
 
@@ -162,6 +162,8 @@ struct Shard {
     tickets: Rc<Tickets>,
     /// What servers reported to sessions that asked for these settings.
     logins: RefCell<FxHashMap<LoginKey, Parameters>>,
+    /// When roles or databases were changed last.
+    logins_changed: Cell<Moment>,
     /// SCRAM keys by user: derived from passwords for logins to nodes, and learned from clients' proofs.
     derived: RefCell<FxHashMap<Arc<str>, SaltedKeys>>,
     learned: RefCell<FxHashMap<Arc<str>, Arc<SaltedKeys>>>,
@@ -213,6 +215,7 @@ impl Shard {
             seats: Seats::default(),
             tickets: Rc::default(),
             logins: RefCell::default(),
+            logins_changed: Cell::new(Moment(0)),
             derived: RefCell::default(),
             learned: RefCell::default(),
             verifiers: RefCell::default(),
@@ -396,6 +399,8 @@ async fn inbox(shard: Rc<Shard>) {
                 ToShard::Accepted { database, user, text, query } => {
                     shard.accepted_elsewhere(&database, &user, &text, query);
                 }
+                ToShard::Vacate { database } => shard.vacate(&database),
+                ToShard::LoginsChanged { at } => shard.logins_changed(at),
                 ToShard::Defined { database } => shard.defined_elsewhere(&database),
                 ToShard::Wanted { pool, by, held } => shard.wanted(&pool, by, held),
                 ToShard::Lent { pool, lent } => shard.borrowed(&pool, *lent),

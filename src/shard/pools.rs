@@ -17,7 +17,7 @@ use crate::limits::CONNECTS_MAX;
 use crate::pool::{Checkin, Fit, Pool};
 use crate::ring::{End, Socket};
 use crate::route::{Access, Choice, route};
-use crate::topology::NodeId;
+use crate::topology::{Moment, NodeId};
 use crate::wire::Sqlstate;
 use crate::wire::backend::{ErrorFields, Report};
 
@@ -70,6 +70,8 @@ pub(super) struct Request<'a> {
     pub session: u64,
     /// Whether only the backend that served its last write will do.
     pub own_writes: bool,
+    /// When it logged in.
+    pub since: Moment,
 }
 
 impl Shard {
@@ -254,15 +256,23 @@ impl Shard {
     fn take_idle(self: &Rc<Self>, slot: &Rc<Slot>, request: &Request<'_>) -> Option<Link> {
         loop {
             let taken = slot.pool.borrow_mut().checkout(|link| {
-                if link.id == request.last {
-                    Fit::Best
+                if self.logged_in_too_early(link, request.since) {
+                    None
+                } else if link.id == request.last {
+                    Some(Fit::Best)
                 } else if Rc::ptr_eq(&link.settings, request.settings) || link.settings == *request.settings {
-                    Fit::Good
+                    Some(Fit::Good)
                 } else {
-                    Fit::Any
+                    Some(Fit::Any)
                 }
             });
-            let mut link = taken?;
+            let Some(mut link) = taken else {
+                // Those that logged in too early make room for others.
+                if slot.pool.borrow().counts().idle > 0 {
+                    self.close_idle(slot, |link| self.logged_in_too_early(link, request.since));
+                }
+                return None;
+            };
             if request.own_writes && link.last_writer != request.session {
                 self.settle(slot, |pool, now| pool.checkin(link, now));
                 return None;
@@ -355,8 +365,10 @@ impl Shard {
         let node = topology.node(link.key.node);
         let outdated = node.is_none_or(|node| node.incarnation != link.incarnation || !node.usable());
         let expired = link.expires.is_some_and(|at| self.ring.now() >= at);
+        let early =
+            self.logged_in_too_early(link, Moment(u64::MAX)) && slot.pool.borrow().counts().waiting > 0;
         let surplus = self.budget(slot).is_some_and(|budget| budget.taken() > slot.size.get());
-        outdated || expired || surplus || link.stirred()
+        outdated || expired || early || surplus || link.stirred()
     }
 
     /// Closes a backend, and lets another one be opened where somebody waits.
@@ -535,6 +547,31 @@ impl Shard {
             if slot.pool.borrow().is_empty() {
                 self.pools.borrow_mut().remove(&slot.key);
             }
+        }
+    }
+
+    /// Whether a backend logged in before logins changed, and who logged in at `since` did so afterwards.
+    fn logged_in_too_early(&self, link: &Link, since: Moment) -> bool {
+        let changed = self.logins_changed.get();
+        link.opened < changed && changed <= since
+    }
+
+    /// Closes the idle backends of a pool that this is true of.
+    fn close_idle(self: &Rc<Self>, slot: &Rc<Slot>, is: impl Fn(&Link) -> bool) {
+        let gone = slot.pool.borrow_mut().expire(self.ring.now(), |link, _| is(link));
+        for link in gone {
+            self.retire(slot, link);
+        }
+    }
+
+    /// Closes all idle backends of a database, since a server refuses to drop, rename or copy one that anybody is
+    /// connected to.
+    pub(super) fn vacate(self: &Rc<Self>, database: &str) {
+        let pools = self.pools.borrow();
+        let slots: Vec<_> = pools.values().filter(|slot| *slot.key.database == *database).cloned().collect();
+        drop(pools);
+        for slot in slots {
+            self.close_idle(&slot, |_| true);
         }
     }
 

@@ -95,6 +95,8 @@ pub(super) struct Relay {
     /// When the request that is being served came.
     pub(super) asked: Option<Instant>,
     pub(super) counted_pins: Pins,
+    /// When it logged in.
+    since: Moment,
 }
 
 /// The client's stream of frames: where in it we are.
@@ -146,6 +148,7 @@ impl Relay {
             client.unreceive(Chunk::from(held));
         }
         seat.admitted.set(true);
+        let since = shard.shared.moment(shard.ring.now());
         let statements = shard.statements(&database, &user);
         let functions = shard.functions(&database);
         Relay {
@@ -188,6 +191,7 @@ impl Relay {
             floor: None,
             asked: None,
             counted_pins: Pins::NONE,
+            since,
         }
     }
 
@@ -356,6 +360,7 @@ impl Relay {
             prefer: self.prefer,
             session: self.seat.id,
             own_writes: self.session.own_writes(),
+            since: self.since,
         }
     }
 
@@ -624,6 +629,11 @@ impl Relay {
     /// What was sent may have changed functions, and was answered.
     pub(super) fn defined(&self) {
         self.shard.defined(&self.database);
+    }
+
+    /// What was sent may have changed how logins turn out, and its transaction is over.
+    pub(super) fn change_logins(&self) {
+        self.shard.change_logins();
     }
 
     /// The database this session belongs to.

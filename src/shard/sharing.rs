@@ -3,6 +3,7 @@
 
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Instant;
 
 use crate::auth::node::SaltedKeys;
 use crate::backend::Parameters;
@@ -10,6 +11,7 @@ use crate::door::{SettingText, ToControl, ToShard};
 use crate::limits::LOGINS_KEPT_MAX;
 use crate::session::{Settings, Statement};
 use crate::sql::Dialect;
+use crate::topology::Moment;
 use crate::wire::frontend::Parse;
 
 use super::{Shard, lending};
@@ -55,6 +57,25 @@ impl Shard {
         if let Some(functions) = self.functions.borrow().get(database) {
             functions.borrow_mut().forget();
         }
+    }
+
+    /// A statement is about to be sent that a server refuses while anybody is connected to this database.
+    pub(super) fn vacate_everywhere(self: &Rc<Self>, database: &str) {
+        self.vacate(database);
+        self.tell_others(|| ToShard::Vacate { database: database.into() });
+    }
+
+    /// Roles or databases were changed: who logs in from now on gets a backend that did so, too.
+    pub(super) fn change_logins(&self) {
+        let at = self.shared.moment(Instant::now());
+        self.logins_changed(at);
+        self.tell_others(|| ToShard::LoginsChanged { at });
+    }
+
+    /// The same, seen by another shard.
+    pub(super) fn logins_changed(&self, at: Moment) {
+        self.logins_changed.set(at.max(self.logins_changed.get()));
+        self.logins.borrow_mut().clear();
     }
 
     /// Keeps what a login like this was told, here and on the other shards: the next one needs no backend.

@@ -155,6 +155,9 @@ impl Relay {
             let mut statements = self.statements.borrow_mut();
             self.session.handle(tag, &frame[HEAD_SIZE..], whole, &mut statements)?
         };
+        for database in self.session.take_vacating() {
+            self.shard.vacate_everywhere(&String::from_utf8_lossy(&database));
+        }
         self.asked.get_or_insert(self.seat.heard.get());
         match plan.order {
             Order::Terminate => {

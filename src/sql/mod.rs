@@ -29,6 +29,7 @@
 //! that share the name of a harmless built-in one. A standby refuses what writes among these with 25006, and
 //! the router learns from that.
 
+mod administration;
 mod block;
 mod body;
 mod calls;
@@ -46,6 +47,7 @@ mod statement;
 mod token;
 mod words;
 
+pub use administration::{Administration, administration};
 pub use body::{Body, body};
 pub use calls::{Calls, calls};
 pub use changes::{Change, Name, changes};

@@ -1,5 +1,6 @@
 //! Pools: who gets a backend, when, for how long, and what the one before has left in it.
 
+mod administration;
 mod functions;
 mod limits;
 mod pins;
