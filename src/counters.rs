@@ -112,6 +112,7 @@ impl ShardCounters {
 #[derive(Debug, Default)]
 pub struct Process {
     clients: AtomicU32,
+    replications: AtomicU32,
     budgets: Budgets,
     /// When the last write of any session was answered, in nanoseconds since the process started.
     written: AtomicU64,
@@ -157,14 +158,22 @@ impl Default for Budgets {
 impl Process {
     /// Counts one client in, unless there are `max` already.
     pub fn client_enter(&self, max: u32) -> bool {
-        self.clients
-            .fetch_update(Ordering::AcqRel, Ordering::Acquire, |count| (count < max).then_some(count + 1))
-            .is_ok()
+        enter(&self.clients, max)
     }
 
     /// Counts one client out.
     pub fn client_leave(&self) {
         self.clients.fetch_sub(1, Ordering::AcqRel);
+    }
+
+    /// Counts one replication connection in, unless there are `max` already.
+    pub fn replication_enter(&self, max: u32) -> bool {
+        enter(&self.replications, max)
+    }
+
+    /// Counts one replication connection out.
+    pub fn replication_leave(&self) {
+        self.replications.fetch_sub(1, Ordering::AcqRel);
     }
 
     /// Says that a write was answered at `moment` (nanoseconds since the process started).
@@ -197,6 +206,13 @@ impl Process {
             (owner == pool).then_some(place)
         })
     }
+}
+
+/// Counts one more, unless there are `max` already.
+fn enter(count: &AtomicU32, max: u32) -> bool {
+    count
+        .fetch_update(Ordering::AcqRel, Ordering::Acquire, |count| (count < max).then_some(count + 1))
+        .is_ok()
 }
 
 /// How long things took, in microseconds: 1 µs to 1 h, to two significant digits. About 15 kB.

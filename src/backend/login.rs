@@ -56,18 +56,15 @@ impl LoginError {
 }
 
 impl Login {
-    /// Starts a login: appends the startup message to `out`.
-    pub fn start(
+    /// Starts a login as `user`, who is one of `parameters`: appends the startup message to `out`.
+    pub fn start<'p>(
         user: &str,
-        database: &str,
+        parameters: impl Iterator<Item = (&'p [u8], &'p [u8])>,
         credentials: Credentials,
         nonce: Nonce,
         out: &mut Vec<u8>,
     ) -> Login {
-        // Nothing else: what a session wants set is set when it gets the backend, and RESET returns to the server's own.
-        let parameters: [(&[u8], &[u8]); 2] =
-            [(b"user", user.as_bytes()), (b"database", database.as_bytes())];
-        startup::put_startup(out, parameters.into_iter());
+        startup::put_startup(out, parameters);
         Login {
             authentication: node::Login::new(user, credentials, nonce),
             authenticated: false,

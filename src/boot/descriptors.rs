@@ -27,7 +27,8 @@ pub(super) fn raise(config: &Config, shards: usize) {
 /// nobody knows.
 fn needed(config: &Config, shards: usize) -> u64 {
     let backends = u64::from(config.pool.size) * config.nodes.len() as u64;
-    u64::from(config.pool.client_max) + backends + shards as u64 * PER_SHARD + PER_PROCESS
+    let replication = 2 * u64::from(config.pool.replication_max);
+    u64::from(config.pool.client_max) + backends + replication + shards as u64 * PER_SHARD + PER_PROCESS
 }
 
 /// Its ring, glommio's rings, doorbells and listeners.

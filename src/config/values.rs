@@ -89,6 +89,9 @@ pub struct Pool {
     /// How many clients may be connected at once; one more gets 53300. Default 10000;
     /// 1 to 1000000.
     pub client_max: u32,
+    /// How many replication connections may be open at once; one more gets 53300. Default 10;
+    /// 0 = none; up to 10000. Each has a connection of its own to the primary, beside `size`.
+    pub replication_max: u32,
     /// How long a client waits for a backend. Default 30 s; 1 ms to a day.
     pub checkout_timeout: Duration,
     /// How long a backend stays open unused. Default 10 min; 0 = for ever; 1 ms to 30 days.
@@ -365,6 +368,7 @@ impl Default for Pool {
             mode: PoolMode::default(),
             size: 20,
             client_max: 10_000,
+            replication_max: 10,
             checkout_timeout: Duration::from_secs(30),
             idle_timeout: Duration::from_secs(600),
             lifetime_max: Duration::from_secs(3600),

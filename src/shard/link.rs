@@ -2,17 +2,18 @@
 
 use std::cell::Cell;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Instant;
 
 use crate::auth::node::{Credentials, SaltedKeys};
 use crate::auth::scram::Nonce;
 use crate::backend::login::Progress;
-use crate::backend::{Backend, Login, LoginError};
+use crate::backend::{Backend, BackendKey, Login, LoginError, Parameters};
 use crate::door::{PoolKey, Work, Worked};
 use crate::limits::FRAME_HOLD_MAX;
 use crate::ring::{Address, Chunk, Socket};
 use crate::session::SharedSettings;
-use crate::topology::{Moment, NodeAddress};
+use crate::topology::{Moment, NodeAddress, NodeId};
 use crate::wire::{Frame, Violation, frontend};
 
 use super::Shard;
@@ -96,13 +97,71 @@ impl Link {
     }
 }
 
+/// A connection to a node on which a login has succeeded.
+pub(super) struct Greeted {
+    pub socket: Socket,
+    /// Where it is connected to.
+    pub address: Address,
+    /// The node's incarnation then.
+    pub incarnation: u64,
+    /// When the login began.
+    pub opened: Moment,
+    pub key: BackendKey,
+    pub parameters: Parameters,
+    /// What came behind the login.
+    pub rest: Vec<u8>,
+}
+
 impl Shard {
     /// Opens a backend: connects, logs in.
     pub(super) async fn open(self: &Rc<Self>, key: &Rc<PoolKey>) -> Result<Link, OpenError> {
+        // Nothing else: what a session wants set is set when it gets the backend, and RESET returns to the server's own.
+        let parameters: [(&[u8], &[u8]); 2] =
+            [(b"user", key.user.as_bytes()), (b"database", key.database.as_bytes())];
+        let Greeted { socket, address, incarnation, opened, key: backend_key, parameters, rest } =
+            self.greet(key.node, &key.user, &parameters).await?;
+        let pool = &self.policy.borrow().config.pool;
+        let statements_max = pool.statements_max as usize;
+        // A tenth of jitter keeps backends opened together from being replaced together.
+        let expires = (!pool.lifetime_max.is_zero()).then(|| {
+            let tenth = pool.lifetime_max / 10;
+            let share = self.random() as u32 % 1000;
+            Instant::now() + pool.lifetime_max - tenth * share / 1000
+        });
+        Ok(Link {
+            id: self.next_id(),
+            target: Rc::new(Target {
+                node: key.node,
+                primary: Cell::default(),
+                address,
+                key: backend_key.clone(),
+                cancels: Cell::default(),
+            }),
+            backend: Backend::new(backend_key, parameters, statements_max),
+            socket,
+            incoming: Incoming { held: rest, ..Incoming::default() },
+            settings: SharedSettings::default(),
+            key: key.clone(),
+            incarnation,
+            expires,
+            opened,
+            last_writer: 0,
+            reset_owed: false,
+            copy_in: false,
+        })
+    }
+
+    /// Connects to a node and logs in as `user`, with these parameters in the startup message.
+    pub(super) async fn greet(
+        self: &Rc<Self>,
+        node: NodeId,
+        user: &Arc<str>,
+        parameters: &[(&[u8], &[u8])],
+    ) -> Result<Greeted, OpenError> {
         let (addresses, incarnation) = {
             let topology = self.topology.borrow();
             let node = topology
-                .node(key.node)
+                .node(node)
                 .ok_or_else(|| OpenError::Unreachable("the node was removed".to_owned()))?;
             let addresses = match &node.address {
                 NodeAddress::Tcp(addresses) => addresses.iter().map(|at| Address::Tcp(*at)).collect(),
@@ -117,7 +176,10 @@ impl Shard {
             match Socket::connect(&self.ring, &address).await {
                 Ok(socket) => {
                     socket.tune();
-                    return self.log_in(key, socket, address, incarnation).await;
+                    let opened = self.shared.moment(Instant::now());
+                    let (key, parameters, rest) = self.log_in(user, parameters, &socket).await?;
+                    self.node_counters(node, |node| node.opened.add(1));
+                    return Ok(Greeted { socket, address, incarnation, opened, key, parameters, rest });
                 }
                 Err(error) => failure = error.to_string(),
             }
@@ -127,22 +189,20 @@ impl Shard {
 
     async fn log_in(
         self: &Rc<Self>,
-        key: &Rc<PoolKey>,
-        socket: Socket,
-        address: Address,
-        incarnation: u64,
-    ) -> Result<Link, OpenError> {
+        user: &Arc<str>,
+        parameters: &[(&[u8], &[u8])],
+        socket: &Socket,
+    ) -> Result<(BackendKey, Parameters, Vec<u8>), OpenError> {
         let mut random = [0u8; 18];
         getrandom::fill(&mut random).map_err(|error| OpenError::Unreachable(error.to_string()))?;
-        let credentials = self.credentials(&key.user);
-        let opened = self.shared.moment(Instant::now());
+        let credentials = self.credentials(user);
         let mut out = Vec::new();
-        let mut login =
-            Login::start(&key.user, &key.database, credentials, Nonce::from_random(random), &mut out);
+        let nonce = Nonce::from_random(random);
+        let mut login = Login::start(user, parameters.iter().copied(), credentials, nonce, &mut out);
         socket.send_copy(&out);
         let mut held = Vec::new();
         loop {
-            let chunk = self.received(&socket).await.ok_or_else(|| {
+            let chunk = self.received(socket).await.ok_or_else(|| {
                 OpenError::Unreachable("it closed the connection during the login".to_owned())
             })?;
             held.extend_from_slice(&chunk);
@@ -162,42 +222,13 @@ impl Shard {
                         return Err(OpenError::Unreachable("pgweir is shutting down".to_owned()));
                     };
                     progress = login.provide(&keys, &mut out).map_err(OpenError::Login)?;
-                    self.derived.borrow_mut().insert(key.user.clone(), SaltedKeys { salt, iterations, keys });
+                    self.derived.borrow_mut().insert(user.clone(), SaltedKeys { salt, iterations, keys });
                 }
                 if !out.is_empty() {
                     socket.send_copy(&out);
                 }
-                if let Progress::Done { key: backend_key, parameters } = progress {
-                    let pool = &self.policy.borrow().config.pool;
-                    let statements_max = pool.statements_max as usize;
-                    // A tenth of jitter keeps backends opened together from being replaced together.
-                    let expires = (!pool.lifetime_max.is_zero()).then(|| {
-                        let tenth = pool.lifetime_max / 10;
-                        let share = self.random() as u32 % 1000;
-                        Instant::now() + pool.lifetime_max - tenth * share / 1000
-                    });
-                    self.node_counters(key.node, |node| node.opened.add(1));
-                    return Ok(Link {
-                        id: self.next_id(),
-                        target: Rc::new(Target {
-                            node: key.node,
-                            primary: Cell::default(),
-                            address,
-                            key: backend_key.clone(),
-                            cancels: Cell::default(),
-                        }),
-                        backend: Backend::new(backend_key, parameters, statements_max),
-                        socket,
-                        incoming: Incoming { held: held.split_off(at), ..Incoming::default() },
-                        settings: SharedSettings::default(),
-                        key: key.clone(),
-                        incarnation,
-                        expires,
-                        opened,
-                        last_writer: 0,
-                        reset_owed: false,
-                        copy_in: false,
-                    });
+                if let Progress::Done { key, parameters } = progress {
+                    return Ok((key, parameters, held.split_off(at)));
                 }
             }
             held.drain(..at);

@@ -26,6 +26,7 @@ use crate::wire::{Frame, Head, Sqlstate, Violation};
 
 use super::pools;
 use super::relay::Relay;
+use super::replication::{self, Passage};
 use super::seats::Seat;
 use super::{Shard, cleanup};
 
@@ -33,7 +34,7 @@ use super::{Shard, cleanup};
 pub(super) const CONSOLE: &str = "pgweir";
 
 /// Why a connection ends before it becomes a session.
-enum Refusal {
+pub(super) enum Refusal {
     /// With these words.
     Told(Report),
     /// Without: the client is gone, or was never one (a cancel request, a port scan).
@@ -53,11 +54,11 @@ impl From<Violation> for Refusal {
 }
 
 /// A connection on its way to be a session.
-struct Guest {
-    shard: Rc<Shard>,
-    socket: Socket,
+pub(super) struct Guest {
+    pub shard: Rc<Shard>,
+    pub socket: Socket,
     /// Bytes received and not used yet.
-    held: Vec<u8>,
+    pub held: Vec<u8>,
 }
 
 /// Serves one connection from accept to the end of its login; the session that begins then is a task of its own, so that
@@ -73,9 +74,15 @@ pub(super) async fn serve(shard: Rc<Shard>, socket: Socket) {
 
 /// A client that is in.
 struct Admitted {
-    relay: Box<Relay>,
+    stay: Stay,
     /// What the log calls it at the end, if connections are logged.
     called: Option<Box<Called>>,
+}
+
+/// What it is in for.
+enum Stay {
+    Session(Box<Relay>),
+    Replication(Box<Passage>),
 }
 
 struct Called {
@@ -86,8 +93,14 @@ struct Called {
 
 impl Admitted {
     async fn serve(self) {
-        let (shard, seat) = (self.relay.shard.clone(), self.relay.seat.clone());
-        let (client, reason) = self.relay.run().await;
+        let (shard, seat) = match &self.stay {
+            Stay::Session(relay) => (relay.shard.clone(), relay.seat.clone()),
+            Stay::Replication(passage) => (passage.shard.clone(), passage.seat.clone()),
+        };
+        let (client, reason) = match self.stay {
+            Stay::Session(relay) => relay.run().await,
+            Stay::Replication(passage) => Box::pin(passage.run()).await,
+        };
         Box::pin(shard.goodbye(client)).await;
         shard.give_up_seat(&seat);
         if let Some(called) = self.called {
@@ -141,9 +154,9 @@ async fn log_in(shard: &Rc<Shard>, socket: Socket) -> Option<Admitted> {
     }
     // From here on the client counts, and must be counted out on every path.
     shard.counters().clients.add(1);
-    let welcome = guest.welcome(&request, peer.map(|peer| peer.ip()));
+    let welcome = guest.admit(&request, peer.map(|peer| peer.ip()));
     let refusal = match shard.ring.deadline(Instant::now() + timeout, welcome).await {
-        Some(Ok((session, seat, parameters, mode))) => {
+        Some(Ok(welcome)) => {
             shard.counters().logins.add(1);
             let called = shard.policy.borrow().config.log.connections.then(|| {
                 tracing::info!(
@@ -159,18 +172,23 @@ async fn log_in(shard: &Rc<Shard>, socket: Socket) -> Option<Admitted> {
                 })
             });
             let Guest { socket, held, .. } = guest;
-            let relay = Relay::new(
-                shard.clone(),
-                socket,
-                held,
-                seat,
-                session,
-                (&*request.database).into(),
-                (&*request.user).into(),
-                parameters,
-                mode,
-            );
-            return Some(Admitted { relay: Box::new(relay), called });
+            let stay = match welcome {
+                Welcome::Session(session, seat, parameters, mode) => Stay::Session(Box::new(Relay::new(
+                    shard.clone(),
+                    socket,
+                    held,
+                    seat,
+                    *session,
+                    (&*request.database).into(),
+                    (&*request.user).into(),
+                    parameters,
+                    mode,
+                ))),
+                Welcome::Replication(server) => {
+                    Stay::Replication(Box::new(Passage::new(shard.clone(), socket, held, *server)))
+                }
+            };
+            return Some(Admitted { stay, called });
         }
         Some(Err(refusal)) => refusal,
         None => Refusal::Silent,
@@ -185,6 +203,12 @@ async fn log_in(shard: &Rc<Shard>, socket: Socket) -> Option<Admitted> {
     guest.refuse(refusal).await;
     shard.client_left();
     None
+}
+
+/// What a client that has proved who it is gets.
+enum Welcome {
+    Session(Box<Session>, Rc<Seat>, Parameters, PoolMode),
+    Replication(Box<replication::Server>),
 }
 
 impl Guest {
@@ -231,18 +255,23 @@ impl Guest {
         }
     }
 
-    /// Lets the client prove who it is, and makes it a session: all that is sent up to the first ReadyForQuery.
-    async fn welcome(
-        &mut self,
-        request: &Request,
-        peer: Option<IpAddr>,
-    ) -> Result<(Session, Rc<Seat>, Parameters, PoolMode), Refusal> {
+    /// Lets the client prove who it is, and gives it what it came for: all that is sent up to the first ReadyForQuery.
+    async fn admit(&mut self, request: &Request, peer: Option<IpAddr>) -> Result<Welcome, Refusal> {
         if let Some(unknown) = &request.negotiate {
             let unknown: Vec<&[u8]> = unknown.iter().map(Vec::as_slice).collect();
             self.socket.send_with(|out| put_negotiate_version(out, request.minor, &unknown));
         }
         let policy = self.shard.policy.borrow().clone();
         self.authenticate(&policy, request, peer).await?;
+        if let Some(asked) = &request.replication {
+            let server = self.replicate(request, asked).await?;
+            return Ok(Welcome::Replication(Box::new(server)));
+        }
+        self.welcome(&policy, request).await
+    }
+
+    /// Makes the client a session.
+    async fn welcome(&mut self, policy: &Policy, request: &Request) -> Result<Welcome, Refusal> {
         let console = &*request.database == CONSOLE;
         let mut session = Session::new(request.settings.clone());
         session.console = console;
@@ -253,7 +282,7 @@ impl Guest {
         let mode = policy.config.mode_for(&request.database, &request.user);
         let seat = self.shard.seat(secret);
         let parameters = match console {
-            true => self.console(&policy, request),
+            true => self.console(policy, request),
             false => self.parameters(request, &seat).await,
         };
         let parameters = match parameters {
@@ -266,6 +295,12 @@ impl Guest {
         session.dialect = dialect(&parameters);
         session.statement_mode = mode == PoolMode::Statement;
         session.refuse_pins = mode != PoolMode::Session && policy.config.pool.pin == PinPolicy::Refuse;
+        self.greet(&parameters, &seat);
+        Ok(Welcome::Session(Box::new(session), seat, parameters, mode))
+    }
+
+    /// What ends a login.
+    pub(super) fn greet(&self, parameters: &Parameters, seat: &Seat) {
         self.socket.send_with(|out| {
             put_authentication(out, 0, &[]);
             for (name, value) in parameters.iter() {
@@ -274,7 +309,6 @@ impl Guest {
             put_key_data(out, seat.process_id, seat.secret());
             put_ready(out, TransactionStatus::Idle);
         });
-        Ok((session, seat, parameters, mode))
     }
 
     async fn authenticate(
@@ -285,6 +319,11 @@ impl Guest {
     ) -> Result<(), Refusal> {
         let (user, database) = (&*request.user, &*request.database);
         let from = peer.map_or("[local]".to_owned(), |address| address.to_string());
+        let physical = request.replication.as_ref().is_some_and(|asked| !asked.logical);
+        let whom = match physical {
+            true => format!("host \"{from}\", user \"{user}\", physical replication"),
+            false => format!("host \"{from}\", user \"{user}\", database \"{database}\""),
+        };
         let method = match policy.config.auth.method {
             AuthMethod::Trust => Method::Trust,
             AuthMethod::Password => Method::Password,
@@ -292,14 +331,14 @@ impl Guest {
             AuthMethod::ScramSha256 => Method::ScramSha256,
             AuthMethod::Hba => {
                 let peer = peer.map_or(hba::Peer::Local, hba::Peer::Tcp);
-                let method = policy.hba.as_ref().and_then(|hba| hba.method(peer, false, database, user));
+                let target = match physical {
+                    true => hba::Target::Replication,
+                    false => hba::Target::Database(database),
+                };
+                let method = policy.hba.as_ref().and_then(|hba| hba.method(peer, false, target, user));
                 method.ok_or_else(|| {
-                    Report::fatal(
-                        Sqlstate::INVALID_AUTHORIZATION,
-                        format!(
-                            "no hba entry for host \"{from}\", user \"{user}\", database \"{database}\", no encryption"
-                        ),
-                    )
+                    let message = format!("no hba entry for {whom}, no encryption");
+                    Report::fatal(Sqlstate::INVALID_AUTHORIZATION, message)
                 })?
             }
         };
@@ -313,10 +352,7 @@ impl Guest {
             Exchange::Reject => {
                 return Err(Report::fatal(
                     Sqlstate::INVALID_AUTHORIZATION,
-                    format!(
-                        "the hba file rejects connection for host \"{from}\", user \"{user}\", database \"{database}\", \
-                         no encryption"
-                    ),
+                    format!("the hba file rejects connection for {whom}, no encryption"),
                 )
                 .into());
             }

@@ -17,6 +17,7 @@
 //!   shards;
 //! * [`observing`]: working by another picture, and leaving nodes that must not be used any more;
 //! * [`functions`]: what functions that a session called have left on its backend; [`pins`]: sessions that keep theirs;
+//! * [`replication`]: connections to the sender of the WAL, passed through;
 //! * [`sharing`]: what shards tell each other; [`seats`]: sessions as others see them; [`tickets`]: questions to other threads.
 
 mod cancel;
@@ -31,6 +32,7 @@ mod observing;
 mod pins;
 mod pools;
 mod relay;
+mod replication;
 mod seats;
 mod sharing;
 mod tickets;
@@ -50,7 +52,7 @@ use rustc_hash::{FxHashMap, FxHashSet};
 
 use crate::auth::node::SaltedKeys;
 use crate::auth::scram::Verifier;
-use crate::backend::Parameters;
+use crate::backend::{BackendKey, Parameters};
 use crate::counters::{Latencies, NodeCounters, ShardCounters};
 use crate::door::{Policy, PoolKey, ShardId, Shared, Snapshot, ToControl, ToShard};
 use crate::limits::ACCEPTS_PER_TURN_MAX;
@@ -297,8 +299,13 @@ impl Shard {
 
     /// A seat for a new session.
     fn seat(&self, secret: Vec<u8>) -> Rc<Seat> {
+        self.seat_like(BackendKey { process_id: 0, secret })
+    }
+
+    /// A seat with this secret, and with this process id unless somebody here has it.
+    fn seat_like(&self, key: BackendKey) -> Rc<Seat> {
         // Positive as a signed number: some drivers print it as one.
-        self.seats.take(self.next_id(), || (self.random() >> 33) as u32, secret)
+        self.seats.take(self.next_id(), key.process_id, || (self.random() >> 33) as u32, key.secret)
     }
 
     /// A session is over.

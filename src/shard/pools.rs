@@ -460,7 +460,7 @@ impl Shard {
                     // The node has no room. Those who wait may still get a backend that others use now.
                     Some(Sqlstate::TOO_MANY_CONNECTIONS) if slot.pool.borrow().counts().leased > 0 => {}
                     _ => {
-                        let report = login_report(&error, slot);
+                        let report = login_report(&error, slot.key.node, &slot.key.user);
                         self.dismiss(slot, || Grant::Failed(report.clone()));
                     }
                 }
@@ -629,18 +629,18 @@ impl Drop for Place {
 }
 
 /// What a client is told when the node does not let us in on its behalf.
-fn login_report(error: &LoginError, slot: &Slot) -> Report {
+pub(super) fn login_report(error: &LoginError, node: NodeId, user: &str) -> Report {
     match error {
         // The server's own words and code.
         LoginError::Refused(body) => Report::of(ErrorFields::new(body)),
         error => Report::error(
             error.sqlstate().unwrap_or(Sqlstate::CONNECTION_FAILURE),
-            format!("cannot log in to node {} as \"{}\": {error}", slot.key.node, slot.key.user),
+            format!("cannot log in to node {node} as \"{user}\": {error}"),
         ),
     }
 }
 
 /// How often a client that finds no node looks again.
-const NODE_WAIT: Duration = Duration::from_millis(20);
+pub(super) const NODE_WAIT: Duration = Duration::from_millis(20);
 /// How long after a failed opening the next one is tried.
 const RETRY_PAUSE: Duration = Duration::from_millis(100);

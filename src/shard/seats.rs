@@ -102,10 +102,11 @@ pub(super) struct Seats {
 }
 
 impl Seats {
-    /// A seat for a session. The process id is free within the shard; the secret tells shards apart.
-    pub fn take(&self, id: u64, process_id: impl Fn() -> u32, secret: Vec<u8>) -> Rc<Seat> {
+    /// A seat for a session. The process id, `preferred` if that can be, is free within the shard; the secret tells shards
+    /// apart.
+    pub fn take(&self, id: u64, preferred: u32, process_id: impl Fn() -> u32, secret: Vec<u8>) -> Rc<Seat> {
         let mut by_process_id = self.by_process_id.borrow_mut();
-        let mut candidate = process_id();
+        let mut candidate = preferred;
         while candidate == 0 || by_process_id.contains_key(&candidate) {
             candidate = process_id();
         }

@@ -58,6 +58,50 @@ impl Head {
     }
 }
 
+/// Goes over a stream of frames that nobody reads, to know where one ends.
+#[derive(Debug, Default)]
+pub struct Walk {
+    /// The beginning of a head.
+    head: [u8; HEAD_SIZE],
+    held: usize,
+    /// Bytes of a body that are still to come.
+    body: usize,
+}
+
+impl Walk {
+    /// The next bytes of the stream.
+    ///
+    /// # Errors
+    ///
+    /// As [`Head::read`].
+    pub fn pass(&mut self, mut bytes: &[u8]) -> Result<(), Violation> {
+        while !bytes.is_empty() {
+            if self.body > 0 {
+                let step = self.body.min(bytes.len());
+                self.body -= step;
+                bytes = &bytes[step..];
+                continue;
+            }
+            let step = (HEAD_SIZE - self.held).min(bytes.len());
+            self.head[self.held..self.held + step].copy_from_slice(&bytes[..step]);
+            self.held += step;
+            bytes = &bytes[step..];
+            if self.held == HEAD_SIZE
+                && let Some(head) = Head::read(&self.head)?
+            {
+                self.held = 0;
+                self.body = head.body as usize;
+            }
+        }
+        Ok(())
+    }
+
+    /// True exactly when the last frame is complete.
+    pub fn between_frames(&self) -> bool {
+        self.held == 0 && self.body == 0
+    }
+}
+
 /// A frame that is there in full.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Frame<'a> {
@@ -108,6 +152,24 @@ mod tests {
         assert_eq!(Head::read_frontend(b"\x16\x03\x01\0\0"), Err(Violation::Tag));
         assert_eq!(Head::read_frontend(b"S\0\x10\0\0"), Err(Violation::Length));
         assert_eq!(Head::read_frontend(b""), Ok(None));
+    }
+
+    #[test]
+    fn a_walk_knows_where_frames_end_however_they_are_cut() {
+        let mut bytes = b"S\0\0\0\x04".to_vec();
+        super::super::build(&mut bytes, b'd', |out| out.extend_from_slice(&[7; 20]));
+        let ends = [0, HEAD_SIZE, bytes.len()];
+        for step in 1..bytes.len() {
+            let mut walk = Walk::default();
+            let mut at = 0;
+            for part in bytes.chunks(step) {
+                assert_eq!(walk.between_frames(), ends.contains(&at), "{at}");
+                walk.pass(part).unwrap();
+                at += part.len();
+            }
+            assert!(walk.between_frames());
+        }
+        assert_eq!(Walk::default().pass(b"S\0\0\0\x03"), Err(Violation::Length));
     }
 
     proptest! {

@@ -17,6 +17,7 @@ impl Sqlstate {
     pub const INSUFFICIENT_PRIVILEGE: Sqlstate = Sqlstate(*b"42501");
     pub const INTERNAL_ERROR: Sqlstate = Sqlstate(*b"XX000");
     pub const INVALID_AUTHORIZATION: Sqlstate = Sqlstate(*b"28000");
+    pub const INVALID_PARAMETER_VALUE: Sqlstate = Sqlstate(*b"22023");
     pub const INVALID_PASSWORD: Sqlstate = Sqlstate(*b"28P01");
     pub const INVALID_STATEMENT_NAME: Sqlstate = Sqlstate(*b"26000");
     pub const OUT_OF_MEMORY: Sqlstate = Sqlstate(*b"53200");

@@ -10,6 +10,7 @@ mod copying;
 mod operations;
 mod pooling;
 mod protocol;
+mod replication;
 mod routing;
 mod statements;
 mod tools;

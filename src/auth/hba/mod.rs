@@ -27,6 +27,15 @@ pub enum Peer {
     Tcp(IpAddr),
 }
 
+/// What a client wants to be let in to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Target<'a> {
+    /// This database, also for logical replication.
+    Database(&'a str),
+    /// Physical replication, which is of no database.
+    Replication,
+}
+
 impl Hba {
     /// Reads the `text` of the file called `file`.
     ///
@@ -48,8 +57,8 @@ impl Hba {
     /// connection is encrypted.
     ///
     /// An IPv4 client on a listener that serves both families (`::ffff:192.0.2.1`) is an IPv4 client.
-    pub fn method(&self, peer: Peer, tls: bool, database: &str, user: &str) -> Option<Method> {
-        self.rules.iter().find(|rule| rule.fits(peer, tls, database, user)).map(|rule| rule.method)
+    pub fn method(&self, peer: Peer, tls: bool, target: Target<'_>, user: &str) -> Option<Method> {
+        self.rules.iter().find(|rule| rule.fits(peer, tls, target, user)).map(|rule| rule.method)
     }
 }
 
@@ -75,7 +84,7 @@ struct Rule {
 }
 
 impl Rule {
-    fn fits(&self, peer: Peer, tls: bool, database: &str, user: &str) -> bool {
+    fn fits(&self, peer: Peer, tls: bool, target: Target<'_>, user: &str) -> bool {
         let transport = match (self.transport, peer) {
             (Transport::Local, Peer::Local) => true,
             (Transport::Host, Peer::Tcp(_)) => true,
@@ -89,11 +98,12 @@ impl Rule {
                 Peer::Local => true,
                 Peer::Tcp(address) => self.address.contains(address.to_canonical()),
             }
-            && self.databases.iter().any(|name| match name {
-                DatabaseName::All => true,
-                DatabaseName::Named(name) => name == database,
-                DatabaseName::Replication => false,
-                DatabaseName::SameUser => database == user,
+            && self.databases.iter().any(|name| match (name, target) {
+                (DatabaseName::Replication, target) => target == Target::Replication,
+                (_, Target::Replication) => false,
+                (DatabaseName::All, Target::Database(_)) => true,
+                (DatabaseName::Named(name), Target::Database(database)) => name == database,
+                (DatabaseName::SameUser, Target::Database(database)) => database == user,
             })
             && self.users.iter().any(|name| match name {
                 UserName::All => true,
@@ -114,8 +124,7 @@ enum Transport {
 enum DatabaseName {
     All,
     Named(String),
-    /// Physical replication connections, which pgweir does not take: fits nobody, as in PostgreSQL it fits no ordinary
-    /// connection.
+    /// Physical replication connections, and nothing else: no other word fits these.
     Replication,
     SameUser,
 }

@@ -48,16 +48,35 @@ fn the_first_line_that_fits_decides() {
         (tcp("::1"), false, "x", "y", Some(Method::Trust)),
         (tcp("127.0.0.1"), false, "x", "y", None),
     ] {
-        assert_eq!(hba.method(peer, tls, database, user), expected, "{peer} {tls} {database} {user}");
+        assert_eq!(
+            hba.method(peer, tls, Target::Database(database), user),
+            expected,
+            "{peer} {tls} {database} {user}"
+        );
     }
+}
+
+#[test]
+fn physical_replication_fits_its_own_word_only() {
+    let hba = hba("host all         all        10.0.0.0/8 md5\n\
+                   host replication replicator 10.0.0.0/8 trust\n\
+                   host \"replication\" all    10.0.0.0/8 reject\n");
+    let replication = |user| hba.method(tcp("10.0.0.1"), false, Target::Replication, user);
+    assert_eq!(replication("replicator"), Some(Method::Trust));
+    assert_eq!(replication("other"), None);
+    let logical = hba.method(tcp("10.0.0.1"), false, Target::Database("app"), "replicator");
+    assert_eq!(logical, Some(Method::Md5));
 }
 
 #[test]
 fn the_line_of_many_guides() {
     let hba = hba("host    all    all    0.0.0.0/0    md5\n");
-    assert_eq!(hba.method(tcp("203.0.113.9"), false, "postgres", "pgpool"), Some(Method::Md5));
-    assert_eq!(hba.method(tcp("::1"), false, "postgres", "pgpool"), None);
-    assert_eq!(hba.method(Peer::Local, false, "postgres", "pgpool"), None);
+    assert_eq!(
+        hba.method(tcp("203.0.113.9"), false, Target::Database("postgres"), "pgpool"),
+        Some(Method::Md5)
+    );
+    assert_eq!(hba.method(tcp("::1"), false, Target::Database("postgres"), "pgpool"), None);
+    assert_eq!(hba.method(Peer::Local, false, Target::Database("postgres"), "pgpool"), None);
 }
 
 #[test]
@@ -65,12 +84,12 @@ fn odd_but_valid() {
     let hba = hba("hostnogssenc all all 0.0.0.0 0.0.0.0 trust\n\
                    host \"repl\" \"+x\",\"@y\",\"/z\" ::/0 trust\n\
                    host \"sameuser\" all 1.2.3.4/32 md5");
-    assert_eq!(hba.method(tcp("9.9.9.9"), true, "a", "b"), Some(Method::Trust));
-    assert_eq!(hba.method(tcp("::2"), true, "repl", "@y"), Some(Method::Trust));
-    assert_eq!(hba.method(tcp("::2"), true, "repl", "y"), None);
+    assert_eq!(hba.method(tcp("9.9.9.9"), true, Target::Database("a"), "b"), Some(Method::Trust));
+    assert_eq!(hba.method(tcp("::2"), true, Target::Database("repl"), "@y"), Some(Method::Trust));
+    assert_eq!(hba.method(tcp("::2"), true, Target::Database("repl"), "y"), None);
     // Host bits right of the mask are ignored, as PostgreSQL does.
     let sloppy = super::Hba::parse("host all all 10.9.9.9/8 md5", "f").unwrap();
-    assert_eq!(sloppy.method(tcp("10.1.1.1"), false, "a", "b"), Some(Method::Md5));
+    assert_eq!(sloppy.method(tcp("10.1.1.1"), false, Target::Database("a"), "b"), Some(Method::Md5));
     assert_eq!(super::Hba::parse("", "f"), Ok(Hba::default()));
 }
 
@@ -134,7 +153,7 @@ proptest! {
     #[test]
     fn any_text_is_a_file_or_says_why(text in "((local|host|all|md5|trust|10\\.0\\.0\\.0/8|::1|[ ,\"#@+/\\\\\n\t])[ ]?){0,30}") {
         match Hba::parse(&text, "f") {
-            Ok(hba) => { hba.method(tcp("10.0.0.1"), false, "a", "b"); }
+            Ok(hba) => { hba.method(tcp("10.0.0.1"), false, Target::Database("a"), "b"); }
             Err(errors) => prop_assert!(!errors.is_empty()),
         }
     }
@@ -142,7 +161,7 @@ proptest! {
     #[test]
     fn masks_agree_with_comparing_the_first_bits(network: u32, address: u32, bits in 0u32..=32) {
         let line = format!("host all all {}/{bits} trust", std::net::Ipv4Addr::from_bits(network));
-        let fits = hba(&line).method(Peer::Tcp(std::net::Ipv4Addr::from_bits(address).into()), false, "a", "b").is_some();
+        let fits = hba(&line).method(Peer::Tcp(std::net::Ipv4Addr::from_bits(address).into()), false, Target::Database("a"), "b").is_some();
         let naive = format!("{network:032b}")[..bits as usize] == format!("{address:032b}")[..bits as usize];
         prop_assert_eq!(fits, naive);
     }

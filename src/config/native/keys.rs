@@ -207,6 +207,12 @@ const POOL: &[Key<Config>] = &[
         |c| Some(c.pool.client_max.to_string()),
     ),
     key(
+        "replication_max",
+        "Replication connections at once, each with one of its own to the primary; 0 to 10000",
+        |c, v| set(&mut c.pool.replication_max, small(v, 0..=10_000)),
+        |c| Some(c.pool.replication_max.to_string()),
+    ),
+    key(
         "checkout_timeout",
         "How long a client waits for a backend; 1ms to 1d",
         |c, v| set(&mut c.pool.checkout_timeout, duration(v, MS..=DAY, Zero::Refused)),

@@ -5,7 +5,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use libfuzzer_sys::fuzz_target;
-use pgweir::auth::hba::{Hba, Peer};
+use pgweir::auth::hba::{Hba, Peer, Target};
 
 fuzz_target!(|text: &str| {
     let lines = text.lines().count();
@@ -20,13 +20,14 @@ fuzz_target!(|text: &str| {
             ] {
                 for (tls, database, user) in [(false, "db", "someone"), (true, "", ""), (true, "all", "+all")]
                 {
-                    hba.method(peer, tls, database, user);
+                    hba.method(peer, tls, Target::Database(database), user);
+                    hba.method(peer, tls, Target::Replication, user);
                 }
             }
             // An IPv4 client is one, whatever family the listener has.
             let [mapped, plain] =
                 [IpAddr::V6(Ipv4Addr::LOCALHOST.to_ipv6_mapped()), IpAddr::V4(Ipv4Addr::LOCALHOST)]
-                    .map(|address| hba.method(Peer::Tcp(address), false, "db", "someone"));
+                    .map(|address| hba.method(Peer::Tcp(address), false, Target::Database("db"), "someone"));
             assert_eq!(mapped, plain);
         }
         Err(errors) => {
