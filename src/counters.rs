@@ -114,6 +114,8 @@ pub struct Process {
     clients: AtomicU32,
     replications: AtomicU32,
     budgets: Budgets,
+    /// Which session had a backend of the primary last, by the process ids of both; see [`Process::lend`].
+    lent: Lent,
     /// When the last write of any session was answered, in nanoseconds since the process started.
     written: AtomicU64,
 }
@@ -124,14 +126,29 @@ pub struct Budget {
     /// The pool's hash; 0 while the place is free.
     pool: AtomicU64,
     taken: AtomicU32,
+    /// Connections that listen for sessions.
+    listening: AtomicU32,
 }
 
 impl Budget {
-    /// Takes the credit to open one backend, unless `size` are taken.
+    /// Takes the credit to open one backend, unless as many are taken as [`left`](Self::left) of `size`.
     pub fn take(&self, size: u32) -> bool {
-        self.taken
-            .fetch_update(Ordering::AcqRel, Ordering::Acquire, |taken| (taken < size).then_some(taken + 1))
-            .is_ok()
+        enter(&self.taken, self.left(size))
+    }
+
+    /// How many of `size` connections are left for backends beside those that listen: at least one.
+    pub fn left(&self, size: u32) -> u32 {
+        size.saturating_sub(self.listening.load(Ordering::Acquire)).max(1)
+    }
+
+    /// One more connection listens.
+    pub fn listen(&self) {
+        self.listening.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// One of them is closed.
+    pub fn unlisten(&self) {
+        self.listening.fetch_sub(1, Ordering::AcqRel);
     }
 
     /// Gives a credit back.
@@ -155,7 +172,41 @@ impl Default for Budgets {
     }
 }
 
+/// A table with a place for each process id modulo its size: a later one takes the place of an earlier one.
+#[derive(Debug)]
+struct Lent(Box<[AtomicU64]>);
+
+impl Default for Lent {
+    fn default() -> Lent {
+        Lent((0..LENT_PLACES).map(|_| AtomicU64::new(0)).collect())
+    }
+}
+
+impl Lent {
+    fn place(&self, backend: u32) -> &AtomicU64 {
+        &self.0[backend as usize % LENT_PLACES]
+    }
+}
+
 impl Process {
+    /// Notes that the backend with this process id is lent to the session with that one.
+    pub fn lend(&self, backend: u32, session: u32) {
+        self.lent.place(backend).store(u64::from(backend) << 32 | u64::from(session), Ordering::Release);
+    }
+
+    /// The session that has this backend, or had it last. `None` when there is none, or the place was needed.
+    pub fn lent_to(&self, backend: u32) -> Option<u32> {
+        let lent = self.lent.place(backend).load(Ordering::Acquire);
+        (backend > 0 && lent >> 32 == u64::from(backend)).then_some(lent as u32)
+    }
+
+    /// The backend is closed: its process id may become that of somebody else.
+    pub fn forget_lent(&self, backend: u32) {
+        if self.lent_to(backend).is_some() {
+            self.lent.place(backend).store(0, Ordering::Release);
+        }
+    }
+
     /// Counts one client in, unless there are `max` already.
     pub fn client_enter(&self, max: u32) -> bool {
         enter(&self.clients, max)
@@ -261,6 +312,8 @@ impl Latencies {
 
 /// Pools one process may have: different (node, database, user).
 pub const BUDGETS_MAX: usize = 8_192;
+/// Backends that are told apart; 8 bytes each.
+const LENT_PLACES: usize = 16_384;
 /// Longest time told apart: one hour.
 const MICROSECONDS_MAX: u64 = 3_600_000_000;
 
@@ -295,6 +348,35 @@ mod tests {
         assert!(process.budget(8).unwrap().take(1), "another pool has its own");
         process.budget(7).unwrap().give();
         assert!(process.budget(7).unwrap().take(50));
+    }
+
+    #[test]
+    fn what_listens_is_taken_from_the_size_but_for_the_last() {
+        let process = Process::default();
+        let budget = process.budget(7).unwrap();
+        budget.listen();
+        assert!(budget.take(3) && budget.take(3));
+        assert!(!budget.take(3));
+        budget.listen();
+        budget.listen();
+        assert_eq!((budget.left(3), budget.left(1), budget.left(10)), (1, 1, 7));
+        budget.unlisten();
+        assert_eq!(budget.left(10), 8);
+    }
+
+    #[test]
+    fn a_backend_is_known_by_the_session_that_had_it_last() {
+        let process = Process::default();
+        let same_place = 5 + LENT_PLACES as u32;
+        assert_eq!((process.lent_to(0), process.lent_to(5)), (None, None));
+        process.lend(5, 77);
+        process.lend(5, 78);
+        assert_eq!((process.lent_to(5), process.lent_to(same_place)), (Some(78), None));
+        process.lend(same_place, 79);
+        process.forget_lent(5);
+        assert_eq!((process.lent_to(5), process.lent_to(same_place)), (None, Some(79)));
+        process.forget_lent(same_place);
+        assert_eq!(process.lent_to(same_place), None);
     }
 
     #[test]

@@ -55,6 +55,14 @@ pub const REPLIES_OWED_MAX: usize = 64 * 1024;
 /// taking the process with it.
 pub const SESSION_STATEMENTS_MAX: usize = 50_000;
 
+/// Channels one session may listen to. PostgreSQL has no bound; this one keeps a leaking client from taking the process
+/// with it.
+pub const SESSION_CHANNELS_MAX: usize = 10_000;
+
+/// Bytes of notifications that wait for one session, because its client does not read or its transaction goes on. With
+/// more, the session ends. PostgreSQL keeps up to 8 GB on disk for all sessions together.
+pub const NOTIFICATIONS_UNTOLD_MAX: usize = 4 * 1024 * 1024;
+
 /// Backends one pool opens at the same time; more only wait for each other in the server.
 pub const CONNECTS_MAX: usize = 8;
 

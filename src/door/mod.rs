@@ -236,6 +236,7 @@ pub struct PoolKey {
 pub struct Snapshot {
     pub pools: Vec<PoolSnapshot>,
     pub pins: Vec<PinSnapshot>,
+    pub listeners: Vec<ListenerSnapshot>,
     /// How often sessions were pinned so far, by reason.
     pub pin_counts: Vec<(&'static str, u64)>,
     /// How long queries took since the start, from the request's arrival to its ReadyForQuery.
@@ -255,6 +256,19 @@ pub struct PinSnapshot {
     pub since: std::time::SystemTime,
 }
 
+/// A session that listens to channels without a backend of its own.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ListenerSnapshot {
+    /// As its client was told.
+    pub process_id: u32,
+    pub database: Arc<str>,
+    pub user: Arc<str>,
+    pub channels: Vec<String>,
+    /// Bytes of notifications that it was not told yet.
+    pub waiting: u64,
+    pub since: std::time::SystemTime,
+}
+
 /// One pool of one shard at one moment.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PoolSnapshot {
@@ -266,6 +280,8 @@ pub struct PoolSnapshot {
     pub leased: u32,
     pub connecting: u32,
     pub resetting: u32,
+    /// Connections that listen for sessions, and are none of these.
+    pub listening: u32,
     /// Clients that wait, and the longest of them since how many microseconds.
     pub waiting: u32,
     pub waiting_longest: u64,

@@ -6,6 +6,7 @@ use std::collections::VecDeque;
 
 use crate::sql::Change;
 
+use super::channels::Channels;
 use super::settings::{Settings, Value};
 
 /// The steps of the open transaction, or of the statement that is running.
@@ -38,6 +39,9 @@ enum Step {
     ResetAll,
     /// Resets all, and takes effect at once, whatever comes behind it.
     DiscardAll,
+    Listen(Box<[u8]>),
+    Unlisten(Box<[u8]>),
+    UnlistenAll,
     Begin,
     Commit,
     Rollback,
@@ -48,17 +52,17 @@ enum Step {
     Restored,
 }
 
-/// What session and backend have set, step by step.
+/// What session and backend have set, and what the session listens to, step by step.
 struct Replay {
-    now: (Settings, Settings),
+    now: (Settings, Settings, Channels),
     /// The same at the beginning of the transaction.
-    base: (Settings, Settings),
+    base: (Settings, Settings, Channels),
     savepoints: Vec<Savepoint>,
 }
 
 impl Replay {
-    fn new(session: &Settings, backend: &Settings) -> Replay {
-        let now = (session.clone(), backend.clone());
+    fn new(session: &Settings, backend: &Settings, channels: &Channels) -> Replay {
+        let now = (session.clone(), backend.clone(), channels.clone());
         Replay { base: now.clone(), now, savepoints: Vec::new() }
     }
 
@@ -78,9 +82,12 @@ impl Replay {
                 now.1 = Settings::default();
             }
             Step::DiscardAll => {
-                *now = (startup.clone(), Settings::default());
+                *now = (startup.clone(), Settings::default(), Channels::default());
                 *base = now.clone();
             }
+            Step::Listen(name) => now.2.join(&name),
+            Step::Unlisten(name) => now.2.leave(&name),
+            Step::UnlistenAll => now.2.leave_all(),
             Step::Restored => now.1 = now.0.clone(),
             Step::Begin => {}
             Step::Commit => {
@@ -107,8 +114,8 @@ impl Replay {
     }
 }
 
-/// A savepoint's name, and what session and backend had set at it.
-type Savepoint = (Box<[u8]>, (Settings, Settings));
+/// A savepoint's name, what session and backend had set at it, and what the session listened to.
+type Savepoint = (Box<[u8]>, (Settings, Settings, Channels));
 
 impl Changes {
     pub fn is_empty(&self) -> bool {
@@ -132,6 +139,9 @@ impl Changes {
                 Change::Reset { name } => Step::Reset(name.as_bytes().into()),
                 Change::ResetAll => Step::ResetAll,
                 Change::DiscardAll => Step::DiscardAll,
+                Change::Listen { name } => Step::Listen(name.as_bytes().into()),
+                Change::Unlisten { name } => Step::Unlisten(name.as_bytes().into()),
+                Change::UnlistenAll => Step::UnlistenAll,
                 Change::Opaque => {
                     noted.opaque = true;
                     continue;
@@ -146,6 +156,14 @@ impl Changes {
             });
         }
         noted
+    }
+
+    /// The channels that are listened to if all goes through, some of them perhaps more than once.
+    pub fn joining(&self) -> impl Iterator<Item = &[u8]> {
+        self.steps.iter().filter_map(|step| match step {
+            Step::Listen(name) => Some(&**name),
+            _ => None,
+        })
     }
 
     /// A request is sent: what was noted since the one before belongs to it.
@@ -192,16 +210,18 @@ impl Changes {
         }
     }
 
-    /// The server is ready after this request and no transaction is open: what became of `settings`, and of what the
-    /// backend has. What later requests do is still open.
+    /// The server is ready after this request and no transaction is open: what became of what the session has set, of what
+    /// the backend has, and of the channels the session listens to. What later requests do is still open.
     ///
     /// `failed`: the last text got an error, behind so many ends of transactions that had gone through; what it did since
     /// the last of these is undone. `rolled_back`: the transaction ended with ROLLBACK, also when COMMIT was asked for.
+    #[allow(clippy::too_many_arguments)]
     pub fn finish(
         &mut self,
         request: Request,
         session: &mut Settings,
         backend: &mut Settings,
+        channels: &mut Channels,
         startup: &Settings,
         failed: Option<usize>,
         rolled_back: bool,
@@ -218,7 +238,7 @@ impl Changes {
         let steps = std::mem::replace(&mut self.steps, later);
         self.confirmed = 0;
         let last_end = steps.iter().rposition(|step| matches!(step, Step::Commit | Step::Rollback));
-        let mut replay = Replay::new(session, backend);
+        let mut replay = Replay::new(session, backend, channels);
         for (at, step) in steps.into_iter().enumerate() {
             let step = match step {
                 Step::Commit if rolled_back && Some(at) == last_end => Step::Rollback,
@@ -230,7 +250,7 @@ impl Changes {
         if rolled_back && last_end.is_none() {
             replay.now = replay.base;
         }
-        (*session, *backend) = replay.now;
+        (*session, *backend, *channels) = replay.now;
     }
 
     /// Within an open transaction, with no request on its way: appends the SQL that sets on the backend what the session
@@ -242,11 +262,11 @@ impl Changes {
         startup: &Settings,
         out: &mut Vec<u8>,
     ) -> bool {
-        let mut replay = Replay::new(session, backend);
+        let mut replay = Replay::new(session, backend, &Channels::default());
         for step in &self.steps[..self.confirmed] {
             replay.take(step.clone(), startup);
         }
-        let (session, backend) = &replay.now;
+        let (session, backend, _) = &replay.now;
         let any = session.put_switch(backend, out);
         if any {
             self.steps.insert(self.confirmed, Step::Restored);
@@ -279,7 +299,7 @@ mod tests {
             steps.sent(1);
             steps.confirm(1, false);
         }
-        steps.finish(2, &mut session, &mut backend, &startup, None, rolled_back);
+        steps.finish(2, &mut session, &mut backend, &mut Channels::default(), &startup, None, rolled_back);
         let sql = |settings: &Settings| {
             let mut out = Vec::new();
             settings.put_switch(&Settings::default(), &mut out);
@@ -341,11 +361,45 @@ mod tests {
             let mut steps = Changes::default();
             steps.note(changes(b"SET a.x = 1; COMMIT; SET a.y = 2; SELECT 1/0", Dialect::default()));
             steps.sent(1);
-            steps.finish(1, &mut session, &mut backend, &startup, Some(ends), false);
+            steps.finish(
+                1,
+                &mut session,
+                &mut backend,
+                &mut Channels::default(),
+                &startup,
+                Some(ends),
+                false,
+            );
             let mut out = Vec::new();
             session.put_switch(&Settings::default(), &mut out);
             assert_eq!(String::from_utf8(out).unwrap(), sql);
         }
+    }
+
+    #[test]
+    fn what_is_listened_to_is_undone_as_settings_are() {
+        let names = |texts: &[&str], rolled_back| {
+            let (mut session, mut backend) = (Settings::default(), Settings::default());
+            let mut channels = Channels::default();
+            channels.join(b"old");
+            let mut steps = Changes::default();
+            for text in texts {
+                steps.note(changes(text.as_bytes(), Dialect::default()));
+                steps.sent(1);
+                steps.confirm(1, false);
+            }
+            let startup = Settings::default();
+            steps.finish(2, &mut session, &mut backend, &mut channels, &startup, None, rolled_back);
+            let names: Vec<_> =
+                channels.iter().map(|name| String::from_utf8_lossy(name).into_owned()).collect();
+            names.join(" ")
+        };
+        assert_eq!(names(&["LISTEN new"], false), "new old");
+        assert_eq!(names(&["BEGIN", "LISTEN new", "UNLISTEN old", "ROLLBACK"], true), "old");
+        assert_eq!(names(&["BEGIN", "UNLISTEN *", "LISTEN new; LISTEN \"New\"", "COMMIT"], false), "New new");
+        assert_eq!(names(&["BEGIN; LISTEN a; SAVEPOINT s; LISTEN b; ROLLBACK TO s; COMMIT"], false), "a old");
+        assert_eq!(names(&["LISTEN a; DISCARD ALL"], false), "");
+        assert_eq!(names(&["RESET ALL"], false), "old");
     }
 
     #[test]
@@ -364,13 +418,13 @@ mod tests {
             String::from_utf8(out).unwrap()
         };
         // The first fails and has none, the third fails and loses its own.
-        steps.finish(1, &mut session, &mut backend, &startup, Some(0), false);
+        steps.finish(1, &mut session, &mut backend, &mut Channels::default(), &startup, Some(0), false);
         assert_eq!((sql(&session).as_str(), steps.len()), ("", 3));
-        steps.finish(2, &mut session, &mut backend, &startup, None, false);
+        steps.finish(2, &mut session, &mut backend, &mut Channels::default(), &startup, None, false);
         assert_eq!((sql(&session).as_str(), steps.len()), ("SET \"a\".\"x\" TO 1", 2));
-        steps.finish(3, &mut session, &mut backend, &startup, Some(0), false);
+        steps.finish(3, &mut session, &mut backend, &mut Channels::default(), &startup, Some(0), false);
         assert_eq!((sql(&session).as_str(), steps.len()), ("SET \"a\".\"x\" TO 1", 1));
-        steps.finish(4, &mut session, &mut backend, &startup, None, false);
+        steps.finish(4, &mut session, &mut backend, &mut Channels::default(), &startup, None, false);
         assert_eq!(sql(&session), "SET \"a\".\"x\" TO 1;SET \"a\".\"z\" TO 3");
         assert!(steps.is_empty() && session == backend);
     }
@@ -392,7 +446,7 @@ mod tests {
         for (request, failed) in [(1, false), (2, true), (3, false)] {
             steps.confirm(request, failed);
         }
-        steps.finish(4, &mut session, &mut backend, &startup, None, false);
+        steps.finish(4, &mut session, &mut backend, &mut Channels::default(), &startup, None, false);
         assert_eq!((session.get(b"a.x").is_some(), session.get(b"a.y"), session.len()), (true, None, 2));
     }
 

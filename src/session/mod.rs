@@ -9,9 +9,11 @@
 //! * [`names`]: what its prepared statements are called;
 //! * [`statements`]: what it has prepared, shared with everybody who prepared the same;
 //! * [`functions`]: what is known of the functions it calls;
+//! * [`channels`]: what it listens to;
 //! * [`pins`]: why it keeps its backend.
 
 mod changes;
+pub mod channels;
 pub mod functions;
 mod names;
 mod order;
@@ -22,7 +24,7 @@ pub mod statements;
 
 use std::rc::Rc;
 
-use crate::limits::SESSION_STATEMENTS_MAX;
+use crate::limits::{SESSION_CHANNELS_MAX, SESSION_STATEMENTS_MAX};
 use smallvec::SmallVec;
 
 use crate::sql::{self, Administration, Analysis, Calls, Dialect, Effects, Mention, Verb};
@@ -31,6 +33,8 @@ use crate::wire::frontend::{Bind, Parse, Target, put_query, read_execute, read_q
 use crate::wire::{Sqlstate, Violation};
 
 use self::changes::Changes;
+pub use self::channels::Channels;
+use self::channels::Listening;
 pub use self::names::Forgotten;
 use self::names::{Names, deallocated};
 use self::order::want_of;
@@ -55,6 +59,7 @@ pub struct Session {
     serializable: bool,
     startup_settings: SharedSettings,
     changes: Changes,
+    listening: Listening,
     pins: Pins,
     /// The request with a DISCARD ALL that was sent and not answered yet.
     discard_all: Option<changes::Request>,
@@ -109,6 +114,7 @@ impl Session {
             settings: settings.clone(),
             startup_settings: settings,
             changes: Changes::default(),
+            listening: Listening::default(),
             pins: Pins::NONE,
             discard_all: None,
             discarded: false,
@@ -415,6 +421,7 @@ impl Session {
                 request,
                 settings,
                 Rc::make_mut(backend),
+                &mut self.listening.channels,
                 &self.startup_settings,
                 failed.then_some(ends),
                 rolled_back,
@@ -548,6 +555,7 @@ impl Session {
     fn parse(&mut self, parse: Parse<'_>, cache: &mut StatementCache) -> Result<Plan, Violation> {
         if parse.name.is_empty() {
             let statement = cache.intern(&parse, self.dialect);
+            self.listening.asks |= statement.analysis.effects.contains(Effects::CHANNELS);
             if self.answers(&statement.analysis) {
                 self.names.set_unnamed(Some(statement));
                 return Ok(Plan { order: Order::ConsoleParse, want: Want::Nothing });
@@ -570,6 +578,7 @@ impl Session {
             return Ok(Plan { order, want: Want::Any });
         }
         let statement = cache.intern(&parse, self.dialect);
+        self.listening.asks |= statement.analysis.effects.contains(Effects::CHANNELS);
         if let Some(report) = self.refusal(&statement.analysis) {
             return Ok(Plan { order: Order::Refuse(Box::new(report)), want: Want::Nothing });
         }
@@ -645,13 +654,19 @@ impl Session {
         }
         self.may_unpin |= effects.intersects(UNPINNING);
         self.own_writes |= effects.contains(Effects::SEQUENCE_STATE) && self.pins.is_empty();
-        self.pins |= Pins::of(effects);
-        self.pins_since |= Pins::of(effects);
+        let pins = self.pins_of(effects);
+        self.pins |= pins;
+        self.pins_since |= pins;
+        let idle = self.status == TransactionStatus::Idle;
+        self.listening.note(effects, idle, self.changes.joining().next().is_some());
         if effects.contains(Effects::DISCARD_ALL) {
             self.discard_all = Some(self.sent + 1);
         }
         // The ends of transactions matter only when there is something to keep or to undo, savepoints also before.
-        let always = effects.intersects(Effects::SET.union(Effects::SAVEPOINT).union(Effects::ROLLBACK_TO));
+        let always = match self.listening.own_backend {
+            true => effects.without(LISTENING).intersects(CHANGING),
+            false => effects.intersects(CHANGING),
+        };
         let ends = effects.intersects(Effects::TRANSACTION_BEGIN.union(Effects::TRANSACTION_END));
         if always || (ends && !self.changes.is_empty()) {
             let noted = self.changes.note(sql::changes(text, self.dialect));
@@ -696,13 +711,27 @@ impl Session {
         self.console || analysis.effects.contains(Effects::SHOW_POOL)
     }
 
+    /// What a statement with these effects leaves on its backend.
+    fn pins_of(&self, effects: Effects) -> Pins {
+        match self.listening.own_backend {
+            true => Pins::of(effects),
+            false => Pins::of(effects).without(Pins::LISTEN),
+        }
+    }
+
     fn console_statement(&self, name: &[u8]) -> Option<Rc<Statement>> {
         let statement = self.names.get(name)?;
         self.answers(&statement.analysis).then(|| statement.clone())
     }
 
     fn refusal(&self, analysis: &Analysis) -> Option<Report> {
-        let pins = Pins::of(analysis.effects);
+        if analysis.effects.contains(Effects::LISTEN) && self.listening.channels.len() >= SESSION_CHANNELS_MAX
+        {
+            let message = format!("a session may listen to at most {SESSION_CHANNELS_MAX} channels");
+            let report = Report::error(Sqlstate::OUT_OF_MEMORY, message);
+            return Some(report.hint("UNLISTEN channels that are not needed any more."));
+        }
+        let pins = self.pins_of(analysis.effects);
         if self.refuse_pins && !pins.is_empty() {
             let report = Report::error(
                 Sqlstate::FEATURE_NOT_SUPPORTED,
@@ -738,6 +767,9 @@ fn function_oid(body: &[u8]) -> Option<u32> {
     body.first_chunk().map(|oid| u32::from_be_bytes(*oid))
 }
 
+/// What changes what follows a session, and what may undo that.
+const CHANGING: Effects = Effects::SET.union(Effects::SAVEPOINT).union(Effects::ROLLBACK_TO).union(LISTENING);
+const LISTENING: Effects = Effects::LISTEN.union(Effects::UNLISTEN);
 /// What may do away with the cause of a pin.
 const UNPINNING: Effects = Effects::ADVISORY
     .union(Effects::DDL)

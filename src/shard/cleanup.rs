@@ -64,6 +64,8 @@ async fn tidy(shard: &Rc<Shard>, link: &mut Link) -> Result<(), &'static str> {
         link.backend.forget_statements();
         link.settings = SharedSettings::default();
         link.last_writer = 0;
+        link.listens = false;
+        link.shows = false;
         link.reset_owed = false;
     }
     match failed || link.backend.status() != TransactionStatus::Idle {

@@ -3,8 +3,8 @@
 use crate::door::Answer;
 use crate::session::{Order, Statement};
 use crate::wire::backend::{
-    BIND_COMPLETE, CLOSE_COMPLETE, EMPTY_QUERY, NO_DATA, PARSE_COMPLETE, Report, put_command_complete,
-    put_row, put_row_description,
+    BIND_COMPLETE, CLOSE_COMPLETE, EMPTY_QUERY, NO_DATA, PARSE_COMPLETE, Report, TransactionStatus,
+    put_command_complete, put_row, put_row_description,
 };
 use crate::wire::{Sqlstate, build};
 
@@ -44,7 +44,10 @@ impl Relay {
         match order {
             Order::Sync => {
                 self.skipping = false;
-                self.say_ready(status);
+                match self.listening.is_some() && status == TransactionStatus::Idle {
+                    true => self.ready_told_later(),
+                    false => self.say_ready(status),
+                }
             }
             Order::CloseStatement => {
                 self.client.send_copy(CLOSE_COMPLETE);

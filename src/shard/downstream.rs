@@ -26,7 +26,7 @@ impl Relay {
     /// Relays what the backend sent. True when there was anything.
     pub(super) fn downstream(&mut self) -> bool {
         let mut progressed = false;
-        while !self.client.congested() {
+        while !self.client.congested() && !self.owes_ready {
             let Some(link) = &self.link else { return progressed };
             let Some(chunk) = link.socket.receive() else {
                 if let Some(end) = link.socket.end() {
@@ -59,6 +59,12 @@ impl Relay {
         let (mut run, mut at) = (0, 0);
         while at < bytes.len() {
             let Some(link) = &mut self.link else { return Ok(()) };
+            if self.owes_ready {
+                // What comes behind a ReadyForQuery that the client has not heard yet.
+                link.socket.unreceive(chunk.slice(at..bytes.len()));
+                self.flush(&chunk, run, at);
+                return Ok(());
+            }
             if link.incoming.passing > 0 {
                 let step = link.incoming.passing.min(bytes.len() - at);
                 link.incoming.passing -= step;
@@ -215,6 +221,7 @@ impl Relay {
                 }
                 Fate::Forward
             }
+            Verdict::Notice if tag == b'A' && self.told_by_hub(body) => Fate::Skip,
             Verdict::Notice => Fate::Forward,
             Verdict::OwnReady(status) if self.restoring => {
                 self.restored(status);
@@ -307,10 +314,14 @@ impl Relay {
             self.tell_parameters();
         }
         self.settled(status);
-        Fate::Forward
+        match self.owes_ready {
+            true => Fate::Skip,
+            false => Fate::Forward,
+        }
     }
 
-    /// The client hears that the server is ready.
+    /// The server is ready for the client's next request, and the client will hear so: at once, or behind what it is to
+    /// be told of first.
     fn settled(&mut self, status: TransactionStatus) {
         if self.session.take_defines() {
             self.defined();
@@ -321,6 +332,7 @@ impl Relay {
         self.shard.spare_batch(std::mem::take(&mut self.kept));
         self.tries = 0;
         self.answered(status);
+        self.owes_ready = self.listening.is_some() && status == TransactionStatus::Idle;
     }
 
     /// Something was reset, and became what the server knows: where the client's startup message had said otherwise, sets
@@ -349,7 +361,9 @@ impl Relay {
         self.restoring = false;
         self.tell_parameters();
         self.settled(status);
-        self.client.send_with(|out| put_ready(out, status));
+        if !self.owes_ready {
+            self.client.send_with(|out| put_ready(out, status));
+        }
     }
 
     /// Tells the client what it has not heard of its session's parameters.
@@ -426,7 +440,8 @@ impl Relay {
 
     /// Says what is ours to say now that its turn has come; `before` is called before each.
     pub(super) fn say_ours(&mut self, mut before: impl FnMut(&mut Relay)) {
-        while let Some(link) = &mut self.link
+        while !self.owes_ready
+            && let Some(link) = &mut self.link
             && let Some(saying) = link.backend.ledger.say()
         {
             before(self);
@@ -488,7 +503,7 @@ impl Relay {
 
 /// Messages that may be long and need not be seen whole: their type alone says whose they are.
 fn streamed(tag: u8) -> bool {
-    matches!(tag, b'D' | b'd' | b'T' | b't' | b'N' | b'A' | b'V')
+    matches!(tag, b'D' | b'd' | b'T' | b't' | b'N' | b'V')
 }
 
 /// What a standby says where the primary may do better: it is read-only; it has no unlogged tables; it numbers no new

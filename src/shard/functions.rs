@@ -26,6 +26,8 @@ pub(super) enum Look {
     },
     /// Which pins have a cause.
     Pins { gone: Pins },
+    /// Not a question: UNLISTEN, which is to have been done.
+    Unlisten,
 }
 
 impl Shard {
@@ -75,7 +77,7 @@ impl Relay {
                 }
             }
             Some(Look::Pins { gone }) => *gone = pins::gone(&row),
-            None => {}
+            Some(Look::Unlisten) | None => {}
         }
     }
 
@@ -90,13 +92,18 @@ impl Relay {
                 }
             }
             Some(Look::Pins { gone }) => self.session.unpin(gone),
-            None => {}
+            Some(Look::Unlisten) | None => {}
         }
     }
 
     /// The server would not say, perhaps because it was cancelled: what was found does not count.
     pub(super) fn look_failed(&mut self) {
-        self.look = None;
+        let look = self.look.take();
+        if matches!(look.as_deref(), Some(Look::Unlisten))
+            && let Some(link) = &mut self.link
+        {
+            link.reset_owed = true;
+        }
     }
 }
 

@@ -172,6 +172,10 @@ impl Shard {
             expires: lent.expires,
             opened: lent.opened,
             last_writer: 0,
+            // By nobody knows whom here.
+            wrote: Some(self.ring.now()),
+            listens: false,
+            shows: false,
             reset_owed: false,
             copy_in: false,
         };

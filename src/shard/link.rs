@@ -39,6 +39,11 @@ pub(super) struct Link {
     pub opened: Moment,
     /// The session whose writes came last: its sequences answer to currval.
     pub last_writer: u64,
+    /// When those came.
+    pub wrote: Option<Instant>,
+    /// Whether it may listen to channels, and whether to all that its session listens to.
+    pub listens: bool,
+    pub shows: bool,
     /// Whether another session must not get it before a reset.
     pub reset_owed: bool,
     /// True exactly when the server waits for copy data.
@@ -146,6 +151,9 @@ impl Shard {
             expires,
             opened,
             last_writer: 0,
+            wrote: None,
+            listens: false,
+            shows: false,
             reset_owed: false,
             copy_in: false,
         })
@@ -261,6 +269,7 @@ impl Shard {
     /// Says goodbye to a backend, so that the server does not log a lost connection.
     pub(super) fn close(self: &Rc<Self>, link: Link) {
         self.node_counters(link.key.node, |node| node.backends.sub(1));
+        self.shared.process.forget_lent(link.target.key.process_id);
         if link.socket.end().is_some() || !link.backend.ledger.settled() {
             return;
         }

@@ -293,6 +293,7 @@ impl Guest {
             }
         };
         session.dialect = dialect(&parameters);
+        session.listens_itself(mode == PoolMode::Session);
         session.statement_mode = mode == PoolMode::Statement;
         session.refuse_pins = mode != PoolMode::Session && policy.config.pool.pin == PinPolicy::Refuse;
         self.greet(&parameters, &seat);

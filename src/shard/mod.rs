@@ -17,6 +17,7 @@
 //!   shards;
 //! * [`observing`]: working by another picture, and leaving nodes that must not be used any more;
 //! * [`functions`]: what functions that a session called have left on its backend; [`pins`]: sessions that keep theirs;
+//! * [`notifications`]: LISTEN without a backend for each session;
 //! * [`replication`]: connections to the sender of the WAL, passed through;
 //! * [`sharing`]: what shards tell each other; [`seats`]: sessions as others see them; [`tickets`]: questions to other threads.
 
@@ -28,6 +29,7 @@ mod functions;
 mod lending;
 mod link;
 mod login;
+mod notifications;
 mod observing;
 mod pins;
 mod pools;
@@ -63,6 +65,7 @@ use crate::wire::Sqlstate;
 use crate::wire::backend::Report;
 
 use self::functions::SharedFunctions;
+use self::notifications::{Hub, HubKey};
 use self::observing::Observing;
 use self::pools::Slot;
 use self::seats::{Seat, Seats};
@@ -161,6 +164,7 @@ struct Shard {
     settings: RefCell<FxHashSet<SharedSettings>>,
     statement_count: Rc<StatementCount>,
     seats: Seats,
+    hubs: RefCell<FxHashMap<HubKey, Rc<Hub>>>,
     tickets: Rc<Tickets>,
     /// What servers reported to sessions that asked for these settings.
     logins: RefCell<FxHashMap<LoginKey, Parameters>>,
@@ -215,6 +219,7 @@ impl Shard {
             settings: RefCell::default(),
             statement_count: Rc::new(StatementCount::new(id.0)),
             seats: Seats::default(),
+            hubs: RefCell::default(),
             tickets: Rc::default(),
             logins: RefCell::default(),
             logins_changed: Cell::new(Moment(0)),
@@ -390,6 +395,7 @@ async fn inbox(shard: Rc<Shard>) {
                     let snapshot = Box::new(Snapshot {
                         pools: shard.pools_snapshot(),
                         pins: shard.pins_snapshot(),
+                        listeners: shard.listeners_snapshot(),
                         pin_counts: shard.pin_counts(),
                         queries: shard.queries.borrow().clone(),
                         waits: shard.waits.borrow().clone(),

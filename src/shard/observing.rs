@@ -76,6 +76,7 @@ impl Shard {
                 seat.wake(&self.ring);
             }
         }
+        self.hubs.borrow().values().for_each(|hub| hub.wake());
         self.reroute_waiters(before.primary);
         self.pools_upkeep();
         if self.observing.cutting.get() == 0 {

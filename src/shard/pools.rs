@@ -33,6 +33,8 @@ pub(super) struct Slot {
     /// Backends for the whole process.
     pub size: Cell<u32>,
     pub pool: RefCell<Pool<Link, Rc<Waiter>>>,
+    /// Connections of this shard that listen for sessions.
+    pub listening: Cell<u32>,
     /// Its place in the table of budgets.
     pub hash: u64,
     /// What is lent to and borrowed from other shards.
@@ -244,6 +246,7 @@ impl Shard {
             mode: Cell::new(policy.config.mode_for(database, user)),
             size: Cell::new(policy.config.size_for(database, user)),
             pool: RefCell::default(),
+            listening: Cell::default(),
             hash: hasher.finish().max(1),
             lending: Lending::default(),
             pause_until: Cell::default(),
@@ -367,7 +370,7 @@ impl Shard {
         let expired = link.expires.is_some_and(|at| self.ring.now() >= at);
         let early =
             self.logged_in_too_early(link, Moment(u64::MAX)) && slot.pool.borrow().counts().waiting > 0;
-        let surplus = self.budget(slot).is_some_and(|budget| budget.taken() > slot.size.get());
+        let surplus = self.budget(slot).is_some_and(|budget| budget.taken() > budget.left(slot.size.get()));
         outdated || expired || early || surplus || link.stirred()
     }
 
@@ -544,7 +547,7 @@ impl Shard {
                 self.retire(&slot, link);
             }
             self.replenish(&slot);
-            if slot.pool.borrow().is_empty() {
+            if slot.pool.borrow().is_empty() && slot.listening.get() == 0 {
                 self.pools.borrow_mut().remove(&slot.key);
             }
         }
@@ -603,6 +606,7 @@ impl Shard {
                     leased: counts.leased as u32,
                     connecting: counts.connecting as u32,
                     resetting: counts.resetting as u32,
+                    listening: slot.listening.get(),
                     waiting: counts.waiting as u32,
                     waiting_longest: pool.waiting_longest(now).as_micros() as u64,
                 }

@@ -28,6 +28,7 @@ use crate::wire::backend::{Report, TransactionStatus, put_ready};
 
 use super::functions::{Look, SharedFunctions};
 use super::link::Link;
+use super::notifications::Listening;
 use super::pools::Request;
 use super::seats::Seat;
 use super::{Shard, SharedStatements};
@@ -38,14 +39,20 @@ pub(super) struct Relay {
     pub(super) client: Socket,
     pub(super) seat: Rc<Seat>,
     pub(super) session: Session,
-    database: Arc<str>,
-    user: Arc<str>,
+    pub(super) database: Arc<str>,
+    pub(super) user: Arc<str>,
     pub(super) statements: SharedStatements,
     /// What is known of the functions of its database.
     pub(super) functions: SharedFunctions,
     /// What is being asked about them, and how often that was.
     pub(super) look: Option<Box<Look>>,
     pub(super) looks: u32,
+    /// Its part in what listens for it.
+    pub(super) listening: Option<Box<Listening>>,
+    /// True exactly when the server was ready and the client will hear so behind its notifications.
+    pub(super) owes_ready: bool,
+    /// Whether what is sent next asks what the session listens to.
+    pub(super) shows_channels: bool,
     /// What the client was told of its session's parameters.
     pub(super) reported: Parameters,
     mode: PoolMode,
@@ -116,6 +123,8 @@ pub(super) enum Need {
     Lease(Want),
     /// To be answered here.
     Here,
+    /// To be listened to elsewhere what they may listen to.
+    Channels,
 }
 
 /// How a session ends.
@@ -156,6 +165,9 @@ impl Relay {
             functions,
             look: None,
             looks: 0,
+            listening: None,
+            owes_ready: false,
+            shows_channels: false,
             shard,
             client,
             seat,
@@ -201,6 +213,10 @@ impl Relay {
         while self.end.is_none() {
             self.leave_if_cut();
             let mut progressed = self.downstream();
+            if self.owes_ready {
+                Box::pin(self.tell()).await;
+                continue;
+            }
             progressed |= self.upstream();
             match self.need.take() {
                 // What is rare lies in boxes, since every session has room for all that it may be waiting for.
@@ -214,13 +230,19 @@ impl Relay {
                     Box::pin(self.answer_batch()).await;
                     continue;
                 }
+                Some(Need::Channels) => {
+                    Box::pin(self.join()).await;
+                    continue;
+                }
                 None => {}
             }
             if let Some(next) = self.next.take() {
                 let (order, frame, want) = *next;
-                match self.skipping {
-                    true => self.outgoing.drop = true,
-                    false => self.direct(order, frame, want),
+                match self.overdue.take() {
+                    _ if self.skipping => self.outgoing.drop = true,
+                    // Lost while the frame waited.
+                    Some(report) => self.refuse_overdue(frame[0], *report),
+                    None => self.direct(order, frame, want),
                 }
                 continue;
             }
@@ -245,6 +267,7 @@ impl Relay {
             }
             self.look_around();
             if !progressed && self.end.is_none() {
+                self.tell_idle();
                 self.pause().await;
             }
         }
@@ -301,8 +324,22 @@ impl Relay {
             && self.outgoing.passing == 0
     }
 
-    /// Sends the collected frames to a backend that is idle. False when there is none.
+    /// Whether nothing is under way, on either side.
+    pub(super) fn at_rest(&self) -> bool {
+        self.idle()
+            && self.batch.is_empty()
+            && self.next.is_none()
+            && self.deferred.is_none()
+            && !self.skipping
+            && !self.again
+            && !self.moving
+    }
+
+    /// Sends the collected frames to a backend that is idle. False when there is none, or it has to be looked at first.
     fn acquire_now(&mut self, want: Want) -> bool {
+        if self.listening.is_some() {
+            return false;
+        }
         let request = self.request(want);
         let access = request.access;
         let link = self.shard.checkout_now(&request);
@@ -319,7 +356,17 @@ impl Relay {
         let access = request.access;
         self.seat.cancelled.set(false);
         match self.shard.checkout(request, &self.seat, &self.client).await {
-            Ok(link) => self.acquired(link, access),
+            Ok(link) => {
+                let epoch = self.shard.topology.borrow().epoch;
+                self.await_silence(&link).await;
+                // Nothing is sent by a picture that is not the last one.
+                if self.shard.topology.borrow().epoch == epoch {
+                    self.acquired(link, access);
+                } else {
+                    self.shard.checkin(link);
+                    self.need = Some(Need::Lease(want));
+                }
+            }
             Err(Some(report)) => self.refuse_batch(&report),
             Err(None) if self.seat.cancelled.replace(false) => {
                 let report =
@@ -373,6 +420,9 @@ impl Relay {
         self.on_replica = self.shard.topology.borrow().primary != Some(link.key.node);
         link.target.primary.set(!self.on_replica);
         *self.seat.target.borrow_mut() = Some(link.target.clone());
+        if !self.on_replica {
+            self.shard.shared.process.lend(link.target.key.process_id, self.seat.process_id);
+        }
         self.link = Some(Box::new(link));
         self.begin();
         self.send_batch();
@@ -387,6 +437,10 @@ impl Relay {
         if !link.backend.quiet() {
             return false;
         }
+        if self.shows_channels {
+            self.begin_channels();
+        }
+        let Some(link) = &mut self.link else { return false };
         let settings = self.session.settings();
         if Rc::ptr_eq(&link.settings, settings) {
             return false;
@@ -434,6 +488,13 @@ impl Relay {
         self.client.send_with(|out| put_ready(out, status));
     }
 
+    /// The same, outside a transaction, behind what the session is to be told of first.
+    pub(super) fn ready_told_later(&mut self) {
+        self.session.answered_by_us();
+        self.shard.counters().queries.add(1);
+        self.owes_ready = true;
+    }
+
     /// The client got a ReadyForQuery from its server.
     pub(super) fn answered(&mut self, status: TransactionStatus) {
         let counters = self.shard.counters();
@@ -464,12 +525,14 @@ impl Relay {
             || link.copy_in
             || (self.mode == PoolMode::Session && !self.shard.draining.get())
             || self.deferred.is_some()
+            || self.owes_ready
             || self.outgoing.passing > 0
             || !self.batch.is_empty();
         if keep {
             return false;
         }
-        let free = self.mode == PoolMode::Session || (self.calls_left_nothing() && self.unpinned());
+        let free = self.mode == PoolMode::Session
+            || (self.calls_left_nothing() && self.unpinned() && self.listens_no_more());
         self.count_pins();
         free
     }
@@ -481,10 +544,12 @@ impl Relay {
             self.last_link = link.id;
             // What was called and could not be judged any more.
             link.reset_owed |= self.session.take_called() && self.mode != PoolMode::Session;
+            link.reset_owed |= link.listens;
             self.look = None;
             self.looks = 0;
             if std::mem::take(&mut self.lease_wrote) {
                 link.last_writer = self.seat.id;
+                link.wrote = Some(self.shard.ring.now());
             }
             self.shard.checkin(*link);
         }

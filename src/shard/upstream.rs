@@ -13,6 +13,7 @@ use crate::wire::frame::{HEAD_SIZE, fill};
 use crate::wire::frontend::Parse;
 use crate::wire::{Head, Sqlstate, Violation, frontend};
 
+use super::functions::Look;
 use super::relay::{Ending, Need, Relay};
 
 impl Relay {
@@ -49,6 +50,7 @@ impl Relay {
             && self.may_send()
             && !self.moving
             && !self.again
+            && !self.owes_ready
             && !self.must_wait()
             && !self.at_closed_gate()
             // Answers of our own pile up too.
@@ -65,9 +67,15 @@ impl Relay {
             if self.session.forgetting() && !ledger.is_empty() {
                 return true;
             }
+            // It is about to be given back.
+            if matches!(self.look.as_deref(), Some(Look::Unlisten)) {
+                return true;
+            }
             let sent = !ledger.is_empty() && !ledger.unsynced() && !link.copy_in;
-            // What was reset is not yet what the session started with.
-            sent && (self.on_replica || ledger.undecided() || self.session.resetting() || self.restoring)
+            // What was reset is not yet what the session started with. A session that listens is told of each request what
+            // belongs to it, before the next one is run.
+            let waits = self.session.resetting() || self.restoring || self.listening.is_some();
+            sent && (self.on_replica || ledger.undecided() || waits)
         })
     }
 
@@ -182,7 +190,20 @@ impl Relay {
             order => order,
         };
         if let Some(report) = self.overdue.take() {
-            return self.refuse_overdue(tag, *report);
+            self.refuse_overdue(tag, *report);
+            return Ok(());
+        }
+        if self.session.take_asks_for_channels()
+            && let Err(report) = self.show_channels()
+            && tag != b'P'
+        {
+            self.direct(Order::Refuse(report), frame, Want::Nothing);
+            return Ok(());
+        }
+        if self.session.take_joins() {
+            self.next = Some(Box::new((order, frame, plan.want)));
+            self.need = Some(Need::Channels);
+            return Ok(());
         }
         self.direct(order, frame, plan.want);
         Ok(())
@@ -225,6 +246,7 @@ impl Relay {
                     self.will_write();
                 }
                 self.begin();
+                self.note_listening();
                 self.kept.clear();
                 self.carry_out(&order, frame);
                 if matches!(order, Order::ExecuteForgets) {
@@ -274,7 +296,7 @@ impl Relay {
     }
 
     /// The transaction was lost while the client was not asking: its next request is told so.
-    fn refuse_overdue(&mut self, tag: u8, report: Report) -> Result<(), Violation> {
+    pub(super) fn refuse_overdue(&mut self, tag: u8, report: Report) {
         self.outgoing.drop = true;
         self.session.refused();
         self.asked = None;
@@ -289,7 +311,6 @@ impl Relay {
                 self.skipping = true;
             }
         }
-        Ok(())
     }
 
     /// Collects a frame until what it needs is clear: at a Sync, a query, or when too much was collected.
@@ -343,6 +364,7 @@ impl Relay {
         if self.batch_want == Want::Write {
             self.will_write();
         }
+        self.note_listening();
         self.batch_bytes = 0;
         self.kept_want = std::mem::take(&mut self.batch_want);
         let mut batch = std::mem::take(&mut self.batch);

@@ -33,8 +33,15 @@ pub enum Change<'a> {
         value: &'a [u8],
     },
     DiscardAll,
+    Listen {
+        name: Name<'a>,
+    },
+    Unlisten {
+        name: Name<'a>,
+    },
+    UnlistenAll,
     /// Something that replaying cannot carry: SET SESSION AUTHORIZATION, SET SEED, SET … FROM CURRENT, a name
-    /// or value of which we cannot tell where it ends.
+    /// or value of which we cannot tell where it ends, a channel's name with Unicode escapes.
     Opaque,
     /// Something that ends with the transaction: SET LOCAL, SET TRANSACTION, SET CONSTRAINTS.
     Local,
@@ -58,13 +65,13 @@ pub enum Change<'a> {
 
 /// The changes that `text` makes if all of it succeeds, in order. Slower than
 /// [`classify`](super::classify()), and it allocates where a name must be folded: ask only when the effects
-/// say that there is something to learn (SET, SET_LOCAL, SAVEPOINT, ROLLBACK_TO).
+/// say that there is something to learn (SET, SET_LOCAL, SAVEPOINT, ROLLBACK_TO, LISTEN, UNLISTEN).
 pub fn changes(text: &[u8], dialect: Dialect) -> impl Iterator<Item = Change<'_>> {
     Changes { lexer: Lexer::new(text, dialect), chained: false, characteristics: false }
 }
 
-/// A setting's or a savepoint's name as the server understands it, without quotes. A setting's is in lower
-/// case, its parts joined by dots; a savepoint's is in lower case unless it was quoted.
+/// A setting's, a savepoint's or a channel's name as the server understands it, without quotes. A setting's is
+/// in lower case, its parts joined by dots; the others' are in lower case unless they were quoted.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
 pub struct Name<'a>(Cow<'a, [u8]>);
 
@@ -167,6 +174,14 @@ impl<'a> Changes<'a> {
                 self.skip(id);
                 id.is_string().then_some(Change::Commit)
             }
+            Keyword::Listen => self.channel(|name| Change::Listen { name }),
+            Keyword::Unlisten if self.lexer.bytes(self.lexer.peek()) == b"*" => {
+                self.lexer.next();
+                let behind = self.lexer.next();
+                self.skip(behind);
+                behind.ends_statement().then_some(Change::UnlistenAll)
+            }
+            Keyword::Unlisten => self.channel(|name| Change::Unlisten { name }),
             Keyword::Savepoint => {
                 let name = self.rest().name?;
                 Some(Change::Savepoint { name })
@@ -180,6 +195,29 @@ impl<'a> Changes<'a> {
                 None
             }
         }
+    }
+
+    /// LISTEN or UNLISTEN has been read; the name of a channel is to follow, and nothing else. As the server does, one
+    /// that is longer than a name can be is cut; where that is among characters of several bytes, we give up.
+    fn channel(&mut self, change: impl FnOnce(Name<'a>) -> Change<'a>) -> Option<Change<'a>> {
+        let token = self.lexer.next();
+        if token.ends_statement() {
+            return None;
+        }
+        let behind = self.lexer.next();
+        self.skip(behind);
+        if !token.is_name() || !behind.ends_statement() {
+            return None;
+        }
+        let mut name = Name::of(self.lexer.bytes(token), token.kind);
+        if name.as_bytes().len() > NAME_MAX {
+            if !name.as_bytes().is_ascii() {
+                return Some(Change::Opaque);
+            }
+            name = Name(Cow::Owned(name.as_bytes()[..NAME_MAX].to_vec()));
+        }
+        let doubtful = token.kind == Kind::UnicodeName || self.lexer.doubtful_name;
+        Some(if doubtful { Change::Opaque } else { change(name) })
     }
 
     /// COMMIT, END, ROLLBACK or ABORT has been read.

@@ -66,6 +66,9 @@ impl Effects {
     /// Calls a function that we do not know, or has what looks like a call: [`calls`](super::calls()) says which.
     pub const UNKNOWN_CALL: Effects = Effects(1 << 28);
 
+    /// Asks which channels this session listens to: `pg_listening_channels()`.
+    pub const CHANNELS: Effects = Effects(1 << 29);
+
     /// Whether all of `other` is in this set.
     pub const fn contains(self, other: Effects) -> bool {
         self.0 & other.0 == other.0
@@ -152,6 +155,7 @@ const NAMES: &[(Effects, &str)] = &[
     (Effects::UNFINISHED, "UNFINISHED"),
     (Effects::SEQUENCE_ADVANCE, "SEQUENCE_ADVANCE"),
     (Effects::UNKNOWN_CALL, "UNKNOWN_CALL"),
+    (Effects::CHANNELS, "CHANNELS"),
 ];
 
 #[cfg(test)]

@@ -251,6 +251,7 @@ const LEAVING: &[(&str, Effects)] = &[
     ("setval", Effects::SEQUENCE_ADVANCE),
     ("set_config", Effects::SET_CONFIG),
     ("pg_notify", Effects::NOTIFY),
+    ("pg_listening_channels", Effects::CHANNELS),
     // A seed, a backup, an origin, a slot (it may be a temporary one): all live as long as the backend's
     // session.
     ("setseed", Effects::OPAQUE),

@@ -78,6 +78,23 @@ pub fn read_parameter_status(body: &[u8]) -> Result<(&[u8], &[u8]), Violation> {
     Ok(pair)
 }
 
+/// Reads a NotificationResponse: the process id of who sent it, the channel, the payload.
+pub fn read_notification(body: &[u8]) -> Result<(u32, &[u8], &[u8]), Violation> {
+    let mut reader = Reader::new(body);
+    let notification = (reader.u32()?, reader.string()?, reader.string()?);
+    reader.end()?;
+    Ok(notification)
+}
+
+/// Appends a NotificationResponse.
+pub fn put_notification(out: &mut Vec<u8>, process_id: u32, channel: &[u8], payload: &[u8]) {
+    build(out, b'A', |out| {
+        out.extend_from_slice(&process_id.to_be_bytes());
+        put_string(out, channel);
+        put_string(out, payload);
+    });
+}
+
 /// Reads a BackendKeyData: process id and secret.
 pub fn read_key_data(body: &[u8]) -> Result<(u32, &[u8]), Violation> {
     let mut reader = Reader::new(body);

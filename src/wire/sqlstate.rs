@@ -21,6 +21,7 @@ impl Sqlstate {
     pub const INVALID_PASSWORD: Sqlstate = Sqlstate(*b"28P01");
     pub const INVALID_STATEMENT_NAME: Sqlstate = Sqlstate(*b"26000");
     pub const OUT_OF_MEMORY: Sqlstate = Sqlstate(*b"53200");
+    pub const PROGRAM_LIMIT_EXCEEDED: Sqlstate = Sqlstate(*b"54000");
     pub const PROTOCOL_VIOLATION: Sqlstate = Sqlstate(*b"08P01");
     pub const QUERY_CANCELED: Sqlstate = Sqlstate(*b"57014");
     pub const READ_ONLY_TRANSACTION: Sqlstate = Sqlstate(*b"25006");

@@ -3,11 +3,15 @@
 
 use super::player::Answer;
 use super::script::Frame;
+use super::world::SHARDS;
 
 /// The sessions of a play, and how many backends they share.
 pub struct Holders {
     backends: usize,
     sessions: Vec<Session>,
+    /// True from the first LISTEN on: then pgweir listens on connections of its own, one for each shard, which are taken
+    /// from the size of the pool but for its last backend.
+    listening: bool,
 }
 
 #[derive(Clone, Default)]
@@ -20,17 +24,21 @@ struct Session {
 
 impl Holders {
     pub fn new(backends: usize, sessions: usize) -> Self {
-        Self { backends, sessions: vec![Session::default(); sessions] }
+        Self { backends, sessions: vec![Session::default(); sessions], listening: false }
     }
 
     /// Whether a session will not have to wait for another.
     pub fn may_move(&self, session: usize) -> bool {
-        self.sessions[session].holds() || self.count() < self.backends
+        self.sessions[session].holds() || !self.is_full()
     }
 
     /// Whether nobody can move but those who hold a backend already.
     pub fn is_full(&self) -> bool {
-        self.count() >= self.backends
+        let backends = match self.listening {
+            true => self.backends.saturating_sub(SHARDS).max(1),
+            false => self.backends,
+        };
+        self.count() >= backends
     }
 
     pub fn keeps(&self, session: usize) -> bool {
@@ -39,6 +47,7 @@ impl Holders {
 
     /// Takes note of a step and of what the server itself answered.
     pub fn note(&mut self, session: usize, frames: &[Frame], answer: &Answer) {
+        self.listening |= frames.iter().any(|frame| frame.says("LISTEN"));
         let session = &mut self.sessions[session];
         session.busy = answer.status != Some('I');
         if frames.iter().any(Frame::keeps) {

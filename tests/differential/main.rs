@@ -15,7 +15,7 @@
 //!
 //! What pgweir is known to answer otherwise is not ignored, but left out of the plays, by a named switch with its reason:
 //! see the list at the end of [`switches`]. Protocol 3.2 is spoken from PostgreSQL 18 on, since older servers step down
-//! where pgweir itself speaks it. Not played yet: a notification from one session to another, and session pooling.
+//! where pgweir itself speaks it. Not played yet: session pooling.
 //!
 //! By hand, with the variables that [`campaign`] and [`switches`] read:
 //!

@@ -14,6 +14,8 @@ use super::world::Side;
 pub struct Player {
     sessions: Vec<Session>,
     scribe: Scribe,
+    /// True from the first LISTEN on.
+    listening: bool,
 }
 
 /// What came of a step.
@@ -37,7 +39,7 @@ struct Session {
 
 impl Player {
     pub fn new() -> Self {
-        Self { sessions: Vec::new(), scribe: Scribe::default() }
+        Self { sessions: Vec::new(), scribe: Scribe::default(), listening: false }
     }
 
     /// Logs one more session in.
@@ -65,7 +67,30 @@ impl Player {
         session.status = None;
         // A side that has closed is found out by reading.
         let _ = session.client.try_send_raw(&bytes);
-        self.read(number)
+        let mut answer = self.read(number);
+        self.listening |= frames.iter().any(|frame| frame.says("LISTEN"));
+        if self.listening {
+            for other in (0..self.sessions.len()).filter(|other| *other != number) {
+                self.overhear(other, &mut answer);
+            }
+        }
+        answer
+    }
+
+    /// Adds what a session at rest was notified of: with the answer to a Sync comes all that was committed before.
+    fn overhear(&mut self, number: usize, answer: &mut Answer) {
+        let session = &mut self.sessions[number];
+        if session.status != Some('I') || session.closed {
+            return;
+        }
+        let mut bytes = Vec::new();
+        Frame::Sync.write(&mut bytes);
+        session.owed.sent(&Frame::Sync);
+        let _ = session.client.try_send_raw(&bytes);
+        let heard = self.read(number);
+        answer.sound &= heard.sound;
+        let lines = heard.lines.into_iter().filter(|line| line != "ReadyForQuery I");
+        answer.lines.extend(lines.map(|line| format!("{line} (to session {number})")));
     }
 
     fn read(&mut self, number: usize) -> Answer {

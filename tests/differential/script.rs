@@ -81,6 +81,15 @@ impl Frame {
         }
     }
 
+    /// Whether a statement in it, or one that it prepares, has this word in it.
+    pub fn says(&self, word: &str) -> bool {
+        match self {
+            Self::Query(statements) => statements.iter().any(|sql| sql.text.contains(word)),
+            Self::Parse { sql, .. } => sql.text.contains(word),
+            _ => false,
+        }
+    }
+
     /// Adds the message as it goes over the wire.
     pub fn write(&self, out: &mut Vec<u8>) {
         let (tag, body) = match self {

@@ -65,6 +65,10 @@ const PARTS: &[&str] = &[
 const OFF: &[(&str, &str)] = &[
     ("app.memory", "a backend on which somebody set a parameter of that kind knows its name for good"),
     ("described_in_transactions", "a failed transaction cannot describe what another backend prepared"),
+    (
+        "early_notifications",
+        "what was notified before a LISTEN was committed is not heard, also by sessions that listened already",
+    ),
     ("last_values", "currval() and lastval() are refused on a backend that served others since"),
     ("prepared_view", "pg_prepared_statements shows pgweir's names"),
     (

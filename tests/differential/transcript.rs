@@ -18,12 +18,14 @@ pub type Lines = Vec<String>;
 
 impl Scribe {
     /// Writes down what came of a step. Reported parameters are put in the order of their names before the message they
-    /// were reported for, since a server reports them in no order that means anything.
+    /// were reported for, since a server reports them in no order that means anything. Notifications are put at the end:
+    /// whether they came before a step or at the end of one of its queries is a matter of chance.
     pub fn write(&mut self, messages: &[Message]) -> Lines {
         let mut lines = Lines::new();
-        let mut reported = Lines::new();
+        let (mut reported, mut notified) = (Lines::new(), Lines::new());
         for message in messages {
             match message.tag {
+                b'A' => notified.push(self.line(message)),
                 b'S' => reported.push(format!("ParameterStatus {}", message.strings().join(" = "))),
                 b'Z' => {
                     reported.sort();
@@ -35,6 +37,7 @@ impl Scribe {
         }
         reported.sort();
         lines.append(&mut reported);
+        lines.append(&mut notified);
         lines
     }
 

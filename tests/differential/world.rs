@@ -52,7 +52,7 @@ impl<'a> World<'a> {
             let mut builder = proxy(cluster)
                 .set("auth.method", "trust")
                 .set("route.reads", reads)
-                .set("shards.count", 2)
+                .set("shards.count", SHARDS as i64)
                 .set("pool.checkout_timeout", "1s")
                 // So that databases can be dropped soon after.
                 .set("pool.idle_timeout", "1s");
@@ -150,6 +150,9 @@ pub const STAGES: [Stage; 6] = [
     Stage { replicas: true, user: "pair", backends: 2 },
     Stage { replicas: true, user: "crowd", backends: 4 },
 ];
+
+/// How many shards each pgweir has.
+pub const SHARDS: usize = 2;
 
 /// How many sessions a play has at most.
 pub const SESSIONS_MAX: usize = 4;

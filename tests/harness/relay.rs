@@ -8,11 +8,16 @@ use std::sync::{Arc, Mutex, PoisonError};
 /// Hands on every connection that is made to it, until it is dropped: then they break, and nobody listens there.
 pub struct Relay {
     address: SocketAddr,
+    target: u16,
     shared: Arc<Shared>,
 }
 
+#[derive(Default)]
 struct Shared {
     closed: AtomicBool,
+    /// Whether new connections are taken and left alone, and those that were.
+    holding: AtomicBool,
+    held: Mutex<Vec<TcpStream>>,
     /// Both ends of every connection that was ever made.
     streams: Mutex<Vec<TcpStream>>,
 }
@@ -25,21 +30,40 @@ impl Relay {
     pub fn start(address: (Ipv4Addr, u16), port: u16) -> io::Result<Self> {
         let listener = TcpListener::bind(address)?;
         let address = listener.local_addr()?;
-        let shared = Arc::new(Shared { closed: AtomicBool::new(false), streams: Mutex::default() });
+        let shared = Arc::<Shared>::default();
         let here = shared.clone();
         std::thread::spawn(move || {
             for client in listener.incoming().map_while(Result::ok) {
                 if here.closed.load(Ordering::SeqCst) {
                     return;
                 }
-                // A server that is not there any more: the client sees its connection close.
-                let Ok(server) = TcpStream::connect((Ipv4Addr::LOCALHOST, port)) else { continue };
-                if here.couple(client, server).is_err() {
+                if here.holding.load(Ordering::SeqCst) {
+                    here.held.lock().unwrap_or_else(PoisonError::into_inner).push(client);
+                } else if here.hand_on(client, port).is_err() {
                     return;
                 }
             }
         });
-        Ok(Self { address, shared })
+        Ok(Self { address, shared, target: port })
+    }
+
+    /// Takes connections from now on, and does not hand them on: whoever is at the other end waits.
+    pub fn hold(&self) {
+        self.shared.holding.store(true, Ordering::SeqCst);
+    }
+
+    /// How many wait.
+    pub fn held(&self) -> usize {
+        self.shared.held.lock().unwrap_or_else(PoisonError::into_inner).len()
+    }
+
+    /// Hands on all that wait, and all that come.
+    pub fn let_go(&self) {
+        self.shared.holding.store(false, Ordering::SeqCst);
+        let held = std::mem::take(&mut *self.shared.held.lock().unwrap_or_else(PoisonError::into_inner));
+        for client in held {
+            self.shared.hand_on(client, self.target).expect("both ends are sockets");
+        }
     }
 
     pub fn port(&self) -> u16 {
@@ -48,6 +72,14 @@ impl Relay {
 }
 
 impl Shared {
+    /// To the server; when that is not there any more, the client sees its connection close.
+    fn hand_on(&self, client: TcpStream, port: u16) -> io::Result<()> {
+        match TcpStream::connect((Ipv4Addr::LOCALHOST, port)) {
+            Ok(server) => self.couple(client, server),
+            Err(_) => Ok(()),
+        }
+    }
+
     fn couple(&self, client: TcpStream, server: TcpStream) -> io::Result<()> {
         for stream in [&client, &server] {
             stream.set_nodelay(true)?;

@@ -72,6 +72,7 @@ impl Control {
                 })
             }
             Table::Help => tables::help(),
+            Table::Listeners => tables::listeners(&*self.gather().await),
             Table::NodePools => {
                 let gathered = self.gather().await;
                 tables::node_pools(&self.cluster.borrow(), &gathered)

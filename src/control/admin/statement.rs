@@ -38,6 +38,7 @@ pub(super) enum Request {
 pub(super) enum Table {
     Failovers,
     Help,
+    Listeners,
     NodePools,
     Nodes,
     PinStats,
@@ -71,6 +72,11 @@ impl Table {
             "PIN_STATS",
             Table::PinStats,
             "by reason: sessions that keep a backend now, and how often one did so far",
+        ),
+        (
+            "LISTENERS",
+            Table::Listeners,
+            "each session that listens without keeping a backend: to what, since when",
         ),
         ("SHARDS", Table::Shards, "each shard: clients, queries, backends, and which picture it routes by"),
         ("STATS", Table::Stats, "totals, and rates and percentiles (µs) of the last minute"),

@@ -128,7 +128,7 @@ pub(super) fn pools(gathered: &Gathered) -> Answer {
     show(POOLS, pools.values().map(pool_row).collect())
 }
 
-/// SHOW NODE_POOLS: the same for each node, which is the last column.
+/// SHOW NODE_POOLS: the same for each node, which is the last column, with the connections that listen for sessions.
 pub(super) fn node_pools(cluster: &Cluster, gathered: &Gathered) -> Answer {
     let pools = sums(gathered, |key| (key.database.clone(), key.user.clone(), key.node));
     let row = |pool: &PoolSnapshot| {
@@ -137,10 +137,10 @@ pub(super) fn node_pools(cluster: &Cluster, gathered: &Gathered) -> Answer {
             None => pool.key.node.to_string(),
         };
         let mut row = pool_row(pool);
-        row.push(Some(node));
+        row.extend([Some(pool.listening.to_string()), Some(node)]);
         row
     };
-    let columns = [POOLS, &["node"]].concat();
+    let columns = [POOLS, &["listening", "node"]].concat();
     show(&columns, pools.values().map(row).collect())
 }
 
@@ -187,6 +187,24 @@ pub(super) fn pins(gathered: &Gathered, now: SystemTime) -> Answer {
         texts.map(Some).to_vec()
     });
     show(&["session", "database", "user", "reason", "since", "seconds"], rows.collect())
+}
+
+/// SHOW LISTENERS: the sessions that listen without keeping a backend, the longest first.
+pub(super) fn listeners(gathered: &Gathered) -> Answer {
+    let mut listeners: Vec<_> = gathered.iter().flatten().flat_map(|snapshot| &snapshot.listeners).collect();
+    listeners.sort_by_key(|listener| listener.since);
+    let rows = listeners.into_iter().map(|listener| {
+        let texts = [
+            listener.process_id.to_string(),
+            listener.database.to_string(),
+            listener.user.to_string(),
+            listener.channels.join(","),
+            listener.waiting.to_string(),
+            utc(listener.since),
+        ];
+        texts.map(Some).to_vec()
+    });
+    show(&["session", "database", "user", "channels", "waiting", "since"], rows.collect())
 }
 
 /// SHOW PIN_STATS: by reason, how many sessions keep a backend now, and how often one did since the start.
@@ -290,6 +308,7 @@ fn add(sum: &mut PoolSnapshot, pool: &PoolSnapshot) {
     sum.leased += pool.leased;
     sum.connecting += pool.connecting;
     sum.resetting += pool.resetting;
+    sum.listening += pool.listening;
     sum.waiting += pool.waiting;
     sum.waiting_longest = sum.waiting_longest.max(pool.waiting_longest);
 }

@@ -17,6 +17,8 @@ fn short(change: &Change) -> String {
         Change::Savepoint { name: of } => format!("savepoint {}", name(of)),
         Change::Release { name: of } => format!("release {}", name(of)),
         Change::RollbackTo { name: of } => format!("back to {}", name(of)),
+        Change::Listen { name: of } => format!("listen {}", name(of)),
+        Change::Unlisten { name: of } => format!("unlisten {}", name(of)),
         other => format!("{other:?}"),
     }
 }
@@ -223,3 +225,26 @@ const CASES: &[(&str, &str)] = &[
     ("CREATE RULE r AS ON INSERT TO t DO (DELETE FROM u; SELECT 1); RESET a", "-a"),
     ("ALTER ROLE joe SET work_mem = 1; DO $$ SET a.b = 1; $$", ""),
 ];
+
+#[test]
+fn channels_are_named_as_the_server_names_them() {
+    let long = "L".repeat(70);
+    for (text, expected) in [
+        ("LISTEN Here; UNLISTEN \"Here\"", "listen here | unlisten Here"),
+        ("UNLISTEN *", "UnlistenAll"),
+        ("listen \"a \"\"b\"\"\"", "listen a \"b\""),
+        ("UNLISTEN * ; LISTEN a", "UnlistenAll | listen a"),
+        ("LISTEN", ""),
+        ("LISTEN a b; LISTEN c", "listen c"),
+        ("LISTEN 'a'", ""),
+        ("LISTEN a.b", ""),
+        ("UNLISTEN", ""),
+        ("UNLISTEN * a", ""),
+        ("LISTEN U&\"d\\0061\"", "Opaque"),
+        ("CREATE RULE r AS ON UPDATE TO t DO ALSO (NOTIFY a; NOTIFY b); LISTEN a", "listen a"),
+    ] {
+        assert_eq!(all(text, Dialect::default()), expected, "{text}");
+    }
+    assert_eq!(all(&format!("LISTEN {long}"), Dialect::default()), format!("listen {}", "l".repeat(63)));
+    assert_eq!(all(&format!("LISTEN \"{}\"", "ä".repeat(40)), Dialect::default()), "Opaque");
+}

@@ -39,6 +39,9 @@ struct State {
     prepared: Vec<(&'static str, usize)>,
     /// Whether its startup message sets anything.
     started_with: bool,
+    /// Whether the open transaction has said LISTEN, or has notified others.
+    listened: bool,
+    notified: bool,
 }
 
 impl<'a> Author<'a> {
@@ -67,7 +70,12 @@ impl<'a> Author<'a> {
     /// Takes note of what the server answered to the last step, or to a login.
     pub fn note(&mut self, session: usize, frames: &[Frame], answer: &Answer) {
         self.holders.note(session, frames, answer);
-        self.sessions[session].status = answer.status;
+        let state = &mut self.sessions[session];
+        state.status = answer.status;
+        let open = answer.status != Some('I');
+        let said = |words: &[&str]| frames.iter().any(|frame| words.iter().any(|word| frame.says(word)));
+        state.listened = open && (state.listened || said(&["LISTEN"]));
+        state.notified = open && (state.notified || said(NOTIFYING));
     }
 
     fn start(&mut self, session: usize) -> Start {
@@ -175,15 +183,24 @@ impl<'a> Author<'a> {
         loop {
             let topic = self.random.pick_weighted(TOPICS, weight);
             let text = *self.random.pick(topic.texts);
-            if self.may_say(text) {
+            if self.may_say(text, session) {
                 return Sql { text: self.filled(text, session), keeps: topic.keeps };
             }
         }
     }
 
     /// Whether nothing that is switched off forbids a text here.
-    fn may_say(&self, text: &str) -> bool {
-        !(text.contains("READ ONLY") && self.replicas) || self.switches.has("read_only_on_replicas")
+    fn may_say(&self, text: &str, session: usize) -> bool {
+        // A session that listens already hears of what it is about to listen to, too, from the start of its transaction.
+        let mut others = self.sessions.iter().enumerate().filter(|(other, _)| *other != session);
+        let notifies = NOTIFYING.iter().any(|word| text.contains(word));
+        let early = others
+            .any(|(_, other)| (notifies && other.listened) || (text.starts_with("LISTEN") && other.notified));
+        let forbidden = [
+            ("early_notifications", early),
+            ("read_only_on_replicas", text.contains("READ ONLY") && self.replicas),
+        ];
+        forbidden.iter().all(|(switch, here)| !here || self.switches.has(switch))
     }
 
     /// A text with its gaps filled.
@@ -216,5 +233,7 @@ fn stage(random: &mut Random, switches: &Switches) -> Stage {
     *random.pick(&stages)
 }
 
+/// What is in statements that others may hear of.
+const NOTIFYING: &[&str] = &["NOTIFY common", "pg_notify('Common'"];
 /// The names of what is prepared, in SQL and by the protocol.
 const NAMES: [&str; 2] = ["a", "b"];

@@ -285,11 +285,27 @@ pub const TOPICS: &[Topic] = &[
         &["SELECT pg_advisory_xact_lock({n})", "SELECT pg_try_advisory_xact_lock({n})"],
     ),
     keeping("last_values", 2, &["SELECT currval('s{n}.q')", "SELECT lastval()"]),
-    keeping("listening", 3, &["LISTEN channel_{n}", "UNLISTEN channel_{n}", "UNLISTEN *"]),
+    topic(
+        "listening",
+        4,
+        &[
+            "LISTEN channel_{n}",
+            "LISTEN common",
+            "LISTEN \"Common\"",
+            "UNLISTEN channel_{n}",
+            "UNLISTEN common",
+            "UNLISTEN *",
+        ],
+    ),
     topic(
         "notifying",
-        2,
-        &["NOTIFY channel_{n}, 'number {k}'", "SELECT pg_notify('channel_{n}', 'by function')"],
+        3,
+        &[
+            "NOTIFY channel_{n}, 'number {k}'",
+            "SELECT pg_notify('channel_{n}', 'by function')",
+            "NOTIFY common, 'number {k} of {n}'",
+            "SELECT pg_notify('Common', 'by function of {n}')",
+        ],
     ),
     topic(
         "discarding",

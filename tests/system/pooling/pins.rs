@@ -19,7 +19,6 @@ fn a_session_gives_its_backend_back_as_soon_as_the_cause_is_gone() {
         ("BEGIN; DECLARE c CURSOR WITH HOLD FOR SELECT 1; COMMIT", "CLOSE ALL"),
         ("PREPARE p AS SELECT 1", "DEALLOCATE p"),
         ("PREPARE p AS SELECT 1; PREPARE q AS SELECT 2", "DEALLOCATE ALL"),
-        ("LISTEN here", "UNLISTEN here"),
         ("SELECT pg_advisory_lock(7); CREATE TEMP TABLE mine (v int)", "DISCARD ALL"),
     ] {
         client.query(takes);
@@ -61,7 +60,7 @@ fn pins_are_shown_by_session_and_by_reason() {
     let proxy = on_primary(4).set("shards.count", 2).start();
     let mut clients: Vec<Client> = (0..3).map(|_| proxy.client(database.name())).collect();
     clients[0].query("SELECT pg_advisory_lock(17); CREATE TEMP TABLE mine (v int)");
-    clients[1].query("LISTEN here");
+    clients[1].query("PREPARE p AS SELECT 1");
     clients[2].query("SELECT 1");
     let pins = proxy.admin("SHOW PINS");
     assert_eq!(pins.columns, ["session", "database", "user", "reason", "since", "seconds"]);
@@ -72,7 +71,7 @@ fn pins_are_shown_by_session_and_by_reason() {
         .collect();
     rows.sort();
     let name = database.name().to_owned();
-    let mut expected: Vec<_> = [(&clients[0], "temporary,advisory_lock"), (&clients[1], "listen")]
+    let mut expected: Vec<_> = [(&clients[0], "temporary,advisory_lock"), (&clients[1], "prepare")]
         .map(|(client, reason)| {
             let process_id = client.key.as_ref().expect("a key").process_id.to_string();
             [process_id, name.clone(), "postgres".to_owned(), reason.to_owned()]
@@ -82,11 +81,11 @@ fn pins_are_shown_by_session_and_by_reason() {
     assert_eq!(rows, expected);
     let stats = || {
         let stats = proxy.admin("SHOW PIN_STATS");
-        let row = stats.rows.into_iter().find(|row| row[0].as_deref() == Some("listen")).expect("a row");
+        let row = stats.rows.into_iter().find(|row| row[0].as_deref() == Some("prepare")).expect("a row");
         [row[1].clone().unwrap_or_default(), row[2].clone().unwrap_or_default()]
     };
     assert_eq!(stats(), ["1", "1"]);
-    clients[1].query("UNLISTEN *");
+    clients[1].query("DEALLOCATE p");
     eventually(|| stats() == ["0", "1"], "the session is free again");
     drop(clients);
     eventually(|| proxy.admin("SHOW PINS").rows.is_empty(), "who has gone keeps nothing");
@@ -97,8 +96,12 @@ fn what_would_keep_a_backend_can_be_refused() {
     let database = shared().database();
     let proxy = on_primary(1).set("pool.pin", "refuse").start();
     let mut client = proxy.client(database.name());
-    for text in ["CREATE TEMP TABLE t (v int)", "SELECT pg_advisory_lock(1)", "LISTEN here", "DO 'BEGIN END'"]
-    {
+    for text in [
+        "CREATE TEMP TABLE t (v int)",
+        "SELECT pg_advisory_lock(1)",
+        "PREPARE p AS SELECT 1",
+        "DO 'BEGIN END'",
+    ] {
         let refused = client.expect_refused(text, "0A000");
         assert!(refused.message().contains("pool.pin"), "{refused}");
         client.prepared(text, &[]).unwrap_err();

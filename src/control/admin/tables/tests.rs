@@ -127,6 +127,7 @@ fn pools_are_summed_and_the_longest_wait_is_the_longest() {
         leased: 2 * count,
         connecting: 3 * count,
         resetting: 4 * count,
+        listening: 5 * count,
         waiting: 5 * count,
         waiting_longest,
     };
