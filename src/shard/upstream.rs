@@ -89,6 +89,10 @@ impl Relay {
                 self.pass(chunk.slice(at..at + step));
                 self.outgoing.passing -= step;
                 at += step;
+                // A server that refuses a copy is done with it long before its data ends.
+                if self.outgoing.passing == 0 && self.releasable() {
+                    self.hand_back();
+                }
                 continue;
             }
             if !self.outgoing.held.is_empty() {
