@@ -65,9 +65,20 @@ pub fn route(topology: &Topology, access: Access, choice: Choice<'_>) -> Option<
 
 fn balance(topology: &Topology, choice: Choice<'_>, eligible: impl Fn(&Node) -> bool) -> Option<NodeId> {
     let avoided = |node: &Node| choice.avoid & (1 << node.id.0) != 0;
-    let candidates = || topology.nodes.iter().filter(|node| eligible(node));
-    // What failed a moment ago counts only when there is nothing else, and then the primary comes first.
-    let fine = || candidates().filter(|node| !avoided(node));
+    // What failed a moment ago counts only when there is nothing else, and then the primary comes first. A bit for each
+    // place in the list: they are looked at once, and gone through several times.
+    let places = topology.nodes.iter().zip(0..u128::BITS);
+    let mask = places
+        .filter(|(node, _)| eligible(node) && !avoided(node))
+        .fold(0u128, |mask, (_, place)| mask | 1 << place);
+    let fine = || {
+        let mut left = mask;
+        std::iter::from_fn(move || {
+            let place = left.trailing_zeros() as usize;
+            left &= left.wrapping_sub(1);
+            topology.nodes.get(place)
+        })
+    };
     if let Some(preferred) = choice.prefer
         && fine().any(|node| node.id == preferred)
     {
@@ -88,8 +99,9 @@ fn balance(topology: &Topology, choice: Choice<'_>, eligible: impl Fn(&Node) -> 
     };
     let first = draw(choice.random[0])?;
     let second = draw(choice.random[1])?;
-    let load = |node: &Node| (choice.leases)(node.id) as f64 / node.weight;
-    Some(if load(second) < load(first) { second.id } else { first.id })
+    // Leases by weight, compared without dividing.
+    let load = |node: &Node, other: &Node| (choice.leases)(node.id) as f64 * other.weight;
+    Some(if load(second, first) < load(first, second) { second.id } else { first.id })
 }
 
 #[cfg(test)]

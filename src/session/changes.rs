@@ -340,7 +340,7 @@ mod tests {
         steps.note(changes(b"DISCARD ALL", Dialect::default()));
         steps.note(changes(b"SET a.y = 1", Dialect::default()));
         steps.sent(1);
-        steps.finish(1, &mut session, &mut backend, &startup, Some(1), false);
+        steps.finish(1, &mut session, &mut backend, &mut Channels::default(), &startup, Some(1), false);
         assert!(session.is_empty() && backend.is_empty());
     }
 
@@ -475,7 +475,7 @@ mod tests {
         // And is gone with the RESET where that is undone.
         steps.note(changes(b"ROLLBACK TO s; COMMIT", Dialect::default()));
         steps.sent(2);
-        steps.finish(2, &mut session, &mut backend, &startup, None, false);
+        steps.finish(2, &mut session, &mut backend, &mut Channels::default(), &startup, None, false);
         assert_eq!((session.len(), &session), (2, &backend));
     }
 }

@@ -15,7 +15,7 @@ use super::pools::Slot;
 use super::{Shard, cancel};
 
 /// Takes a backend that came back in disorder, and gives it to the pool when it is in order.
-pub(super) async fn run(shard: Rc<Shard>, slot: Rc<Slot>, mut link: Link) {
+pub(super) async fn run(shard: Rc<Shard>, slot: Rc<Slot>, mut link: Box<Link>) {
     let deadline = Instant::now() + CLEANUP_MAX;
     let clean = shard.ring.deadline(deadline, tidy(&shard, &mut link)).await;
     match clean {

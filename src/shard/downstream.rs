@@ -340,7 +340,7 @@ impl Relay {
     fn restore(&mut self, status: TransactionStatus) -> bool {
         self.restoring = match status {
             TransactionStatus::Idle => self.begin(),
-            TransactionStatus::InTransaction => match &mut self.link {
+            TransactionStatus::InTransaction => match self.link.as_deref_mut() {
                 Some(link) => {
                     let mut sql = Vec::new();
                     let any = self.session.put_restore(&link.settings, &mut sql);

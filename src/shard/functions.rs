@@ -49,7 +49,7 @@ impl Relay {
             unreadable: self.session.called().iter().any(|calls| calls.unreadable),
         };
         let judgement = self.functions.borrow().judge(&all, Instant::now());
-        let Some(link) = &mut self.link else { return true };
+        let Some(link) = self.link.as_deref_mut() else { return true };
         match judgement {
             Judgement::Unknown(names) if self.looks < LOOKS_MAX => {
                 self.looks += 1;

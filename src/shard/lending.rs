@@ -97,11 +97,11 @@ impl Shard {
     }
 
     /// Sends a backend that nobody uses to another shard. The credit it stands for goes with it.
-    pub(super) fn lend(self: &Rc<Self>, slot: &Rc<Slot>, link: Link, to: ShardId) {
+    pub(super) fn lend(self: &Rc<Self>, slot: &Rc<Slot>, link: Box<Link>, to: ShardId) {
         self.node_counters(link.key.node, |node| node.backends.sub(1));
         let (shard, slot) = (self.clone(), slot.clone());
         self.ring.spawn(async move {
-            let Link { backend, socket, settings, incarnation, target, expires, opened, key, .. } = link;
+            let Link { backend, socket, settings, incarnation, target, expires, opened, key, .. } = *link;
             let lent = socket.detach().await.map(|fd| {
                 Box::new(Lent {
                     fd,
@@ -160,7 +160,7 @@ impl Shard {
         for statement in lent.statements {
             backend.prepared.insert(StatementId(statement));
         }
-        let link = Link {
+        let link = Box::new(Link {
             id: self.next_id(),
             backend,
             socket: Socket::new(&self.ring, lent.fd),
@@ -178,7 +178,7 @@ impl Shard {
             shows: false,
             reset_owed: false,
             copy_in: false,
-        };
+        });
         self.node_counters(pool.node, |node| node.backends.add(1));
         self.settle(&slot, |pool, now| pool.arrived(link, now));
     }

@@ -119,7 +119,7 @@ pub(super) struct Greeted {
 
 impl Shard {
     /// Opens a backend: connects, logs in.
-    pub(super) async fn open(self: &Rc<Self>, key: &Rc<PoolKey>) -> Result<Link, OpenError> {
+    pub(super) async fn open(self: &Rc<Self>, key: &Rc<PoolKey>) -> Result<Box<Link>, OpenError> {
         // Nothing else: what a session wants set is set when it gets the backend, and RESET returns to the server's own.
         let parameters: [(&[u8], &[u8]); 2] =
             [(b"user", key.user.as_bytes()), (b"database", key.database.as_bytes())];
@@ -133,7 +133,7 @@ impl Shard {
             let share = self.random() as u32 % 1000;
             Instant::now() + pool.lifetime_max - tenth * share / 1000
         });
-        Ok(Link {
+        Ok(Box::new(Link {
             id: self.next_id(),
             target: Rc::new(Target {
                 node: key.node,
@@ -156,7 +156,7 @@ impl Shard {
             shows: false,
             reset_owed: false,
             copy_in: false,
-        })
+        }))
     }
 
     /// Connects to a node and logs in as `user`, with these parameters in the startup message.
@@ -267,7 +267,7 @@ impl Shard {
     }
 
     /// Says goodbye to a backend, so that the server does not log a lost connection.
-    pub(super) fn close(self: &Rc<Self>, link: Link) {
+    pub(super) fn close(self: &Rc<Self>, link: Box<Link>) {
         self.node_counters(link.key.node, |node| node.backends.sub(1));
         self.shared.process.forget_lent(link.target.key.process_id);
         if link.socket.end().is_some() || !link.backend.ledger.settled() {

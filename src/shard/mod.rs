@@ -153,6 +153,8 @@ struct Shard {
     topology: RefCell<Arc<Topology>>,
     observing: Observing,
     pools: RefCell<FxHashMap<PoolKey, Rc<Slot>>>,
+    /// By node, the one asked for last: looked at first, since most shards serve few databases and users.
+    pools_recent: RefCell<Vec<Option<Rc<Slot>>>>,
     /// By database and user: what a server accepts for one, it may refuse for another.
     statements: RefCell<FxHashMap<StatementsKey, SharedStatements>>,
     functions: RefCell<FxHashMap<Arc<str>, SharedFunctions>>,
@@ -212,6 +214,7 @@ impl Shard {
             topology: RefCell::new(topology.clone()),
             observing: Observing::default(),
             pools: RefCell::default(),
+            pools_recent: RefCell::default(),
             statements: RefCell::default(),
             functions: RefCell::default(),
             spare_batches: RefCell::default(),

@@ -25,7 +25,7 @@ impl Relay {
             return true;
         }
         if self.session.take_may_unpin()
-            && let Some(link) = &mut self.link
+            && let Some(link) = self.link.as_deref_mut()
         {
             link.socket.send_with(|out| link.backend.look(CAUSES, out));
             self.look = Some(Box::new(Look::Pins { gone: Pins::NONE }));

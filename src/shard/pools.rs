@@ -5,6 +5,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::hash_map::DefaultHasher;
 use std::future::poll_fn;
 use std::hash::{Hash, Hasher};
+use std::ops::{Deref, DerefMut};
 use std::rc::Rc;
 use std::task::{Poll, Waker};
 use std::time::{Duration, Instant};
@@ -32,7 +33,8 @@ pub(super) struct Slot {
     pub mode: Cell<PoolMode>,
     /// Backends for the whole process.
     pub size: Cell<u32>,
-    pub pool: RefCell<Pool<Link, Rc<Waiter>>>,
+    /// Backends are boxed: they come and go with every transaction, and are large.
+    pub pool: RefCell<Pool<Box<Link>, Rc<Waiter>>>,
     /// Connections of this shard that listen for sessions.
     pub listening: Cell<u32>,
     /// Its place in the table of budgets.
@@ -41,6 +43,27 @@ pub(super) struct Slot {
     pub lending: Lending,
     /// Until when no backend is opened, after a failure.
     pause_until: Cell<Option<Instant>>,
+}
+
+/// A backend lent to a session, until it is handed to [`Shard::checkin`].
+pub(super) struct Lease {
+    link: Box<Link>,
+    /// Where it goes back to.
+    slot: Rc<Slot>,
+}
+
+impl Deref for Lease {
+    type Target = Link;
+
+    fn deref(&self) -> &Link {
+        &self.link
+    }
+}
+
+impl DerefMut for Lease {
+    fn deref_mut(&mut self) -> &mut Link {
+        &mut self.link
+    }
 }
 
 /// Somebody in line.
@@ -78,11 +101,11 @@ pub(super) struct Request<'a> {
 
 impl Shard {
     /// A backend for this request, if one is idle where it belongs.
-    pub(super) fn checkout_now(self: &Rc<Self>, request: &Request<'_>) -> Option<Link> {
+    pub(super) fn checkout_now(self: &Rc<Self>, request: &Request<'_>) -> Option<Lease> {
         let node = self.choose(request, 0)?;
         let slot = self.slot(node, request.database, request.user);
         let link = self.take_idle(&slot, request)?;
-        Some(self.lease(link, request.access, Duration::ZERO))
+        Some(self.lease(slot, link, request.access, Duration::ZERO))
     }
 
     /// A backend for this request: at once, or when its turn comes.
@@ -96,7 +119,7 @@ impl Shard {
         request: Request<'_>,
         seat: &Seat,
         client: &Socket,
-    ) -> Result<Link, Option<Report>> {
+    ) -> Result<Lease, Option<Report>> {
         let started = Instant::now();
         let deadline = started + self.policy.borrow().config.pool.checkout_timeout;
         let mut avoid = 0u128;
@@ -117,7 +140,7 @@ impl Shard {
             };
             let slot = self.slot(node, request.database, request.user);
             if let Some(link) = self.take_idle(&slot, &request) {
-                return Ok(self.lease(link, request.access, started.elapsed()));
+                return Ok(self.lease(slot, link, request.access, started.elapsed()));
             }
             if request.own_writes {
                 return Err(Some(
@@ -151,10 +174,10 @@ impl Shard {
                 Some(Some(Grant::Link(link))) if !self.fits(&link, request.access) => {
                     // Another picture was observed since it was granted.
                     slot.pool.borrow_mut().discard();
-                    self.retire(&slot, *link);
+                    self.retire(&slot, link);
                 }
                 Some(Some(Grant::Link(link))) => {
-                    return Ok(self.lease(*link, request.access, started.elapsed()));
+                    return Ok(self.lease(slot, link, request.access, started.elapsed()));
                 }
                 Some(Some(Grant::Failed(report))) => return Err(Some(report)),
                 Some(Some(Grant::Reroute)) => avoid |= 1 << node.0,
@@ -234,7 +257,24 @@ impl Shard {
         database: &std::sync::Arc<str>,
         user: &std::sync::Arc<str>,
     ) -> Rc<Slot> {
+        let recent = self.pools_recent.borrow().get(node.index()).cloned().flatten();
+        if let Some(slot) = recent
+            && slot.key.database == *database
+            && slot.key.user == *user
+        {
+            return slot;
+        }
         let key = PoolKey { node, database: database.clone(), user: user.clone() };
+        let slot = self.slot_of(key);
+        let mut recent = self.pools_recent.borrow_mut();
+        if recent.len() <= node.index() {
+            recent.resize(node.index() + 1, None);
+        }
+        recent[node.index()] = Some(slot.clone());
+        slot
+    }
+
+    fn slot_of(&self, key: PoolKey) -> Rc<Slot> {
         if let Some(slot) = self.pools.borrow().get(&key) {
             return slot.clone();
         }
@@ -243,8 +283,8 @@ impl Shard {
         key.hash(&mut hasher);
         let slot = Rc::new(Slot {
             key: Rc::new(key.clone()),
-            mode: Cell::new(policy.config.mode_for(database, user)),
-            size: Cell::new(policy.config.size_for(database, user)),
+            mode: Cell::new(policy.config.mode_for(&key.database, &key.user)),
+            size: Cell::new(policy.config.size_for(&key.database, &key.user)),
             pool: RefCell::default(),
             listening: Cell::default(),
             hash: hasher.finish().max(1),
@@ -256,7 +296,7 @@ impl Shard {
     }
 
     /// An idle backend of the pool that is alive, the fittest first.
-    fn take_idle(self: &Rc<Self>, slot: &Rc<Slot>, request: &Request<'_>) -> Option<Link> {
+    fn take_idle(self: &Rc<Self>, slot: &Rc<Slot>, request: &Request<'_>) -> Option<Box<Link>> {
         loop {
             let taken = slot.pool.borrow_mut().checkout(|link| {
                 if self.logged_in_too_early(link, request.since) {
@@ -299,7 +339,7 @@ impl Shard {
     }
 
     /// Counts a lease.
-    fn lease(&self, link: Link, access: Access, waited: Duration) -> Link {
+    fn lease(&self, slot: Rc<Slot>, link: Box<Link>, access: Access, waited: Duration) -> Lease {
         self.node_counters(link.key.node, |node| {
             node.leases.add(1);
             match access {
@@ -308,12 +348,12 @@ impl Shard {
             }
         });
         self.waits.borrow_mut().record(waited);
-        link
+        Lease { link, slot }
     }
 
     /// Takes a leased backend back.
-    pub(super) fn checkin(self: &Rc<Self>, link: Link) {
-        let slot = self.slot(link.key.node, &link.key.database, &link.key.user);
+    pub(super) fn checkin(self: &Rc<Self>, lease: Lease) {
+        let Lease { link, slot } = lease;
         self.node_counters(link.key.node, |node| node.leases.sub(1));
         if let Some(reason) = link.backend.unfit() {
             return self.broken(&slot, link, reason);
@@ -338,7 +378,7 @@ impl Shard {
     }
 
     /// A backend that was being made fit is.
-    pub(super) fn was_reset(self: &Rc<Self>, slot: &Rc<Slot>, link: Link) {
+    pub(super) fn was_reset(self: &Rc<Self>, slot: &Rc<Slot>, link: Box<Link>) {
         if self.unwanted(slot, &link) {
             slot.pool.borrow_mut().reset_failed();
             return self.retire(slot, link);
@@ -347,13 +387,13 @@ impl Shard {
     }
 
     /// A backend could not be made fit.
-    pub(super) fn reset_failed(self: &Rc<Self>, slot: &Rc<Slot>, link: Link) {
+    pub(super) fn reset_failed(self: &Rc<Self>, slot: &Rc<Slot>, link: Box<Link>) {
         slot.pool.borrow_mut().reset_failed();
         self.retire(slot, link);
     }
 
     /// A leased backend is of no use any more.
-    fn broken(self: &Rc<Self>, slot: &Rc<Slot>, link: Link, reason: &str) {
+    fn broken(self: &Rc<Self>, slot: &Rc<Slot>, link: Box<Link>, reason: &str) {
         slot.pool.borrow_mut().discard();
         self.node_counters(link.key.node, |node| node.broken.add(1));
         if link.socket.end().is_some() {
@@ -375,7 +415,7 @@ impl Shard {
     }
 
     /// Closes a backend, and lets another one be opened where somebody waits.
-    fn retire(self: &Rc<Self>, slot: &Rc<Slot>, link: Link) {
+    fn retire(self: &Rc<Self>, slot: &Rc<Slot>, link: Box<Link>) {
         self.close(link);
         self.give_credit(slot);
         self.replenish(slot);
@@ -384,12 +424,12 @@ impl Shard {
     pub(super) fn settle(
         self: &Rc<Self>,
         slot: &Rc<Slot>,
-        place: impl FnOnce(&mut Pool<Link, Rc<Waiter>>, Instant) -> Checkin<Link, Rc<Waiter>>,
+        place: impl FnOnce(&mut Pool<Box<Link>, Rc<Waiter>>, Instant) -> Checkin<Box<Link>, Rc<Waiter>>,
     ) {
         let now = self.ring.now();
         let checkin = place(&mut slot.pool.borrow_mut(), now);
         match checkin {
-            Checkin::Handed(waiter, link) => self.grant(&waiter, Grant::Link(Box::new(link))),
+            Checkin::Handed(waiter, link) => self.grant(&waiter, Grant::Link(link)),
             Checkin::Kept => {
                 // Somebody must notice when the server closes it.
                 if let Some(waker) = &*self.idle_waker.borrow() {
@@ -430,7 +470,7 @@ impl Shard {
         }
     }
 
-    fn opened(self: &Rc<Self>, slot: &Rc<Slot>, opened: Result<Link, OpenError>) {
+    fn opened(self: &Rc<Self>, slot: &Rc<Slot>, opened: Result<Box<Link>, OpenError>) {
         let error = match opened {
             Ok(link) => {
                 slot.pause_until.set(None);
@@ -549,6 +589,7 @@ impl Shard {
             self.replenish(&slot);
             if slot.pool.borrow().is_empty() && slot.listening.get() == 0 {
                 self.pools.borrow_mut().remove(&slot.key);
+                self.pools_recent.borrow_mut().clear();
             }
         }
     }
@@ -627,7 +668,7 @@ impl Drop for Place {
         let (shard, slot) = (&self.shard, &self.slot);
         slot.pool.borrow_mut().leave(|waiter| Rc::ptr_eq(waiter, &self.waiter));
         if let Some(Grant::Link(link)) = self.waiter.grant.borrow_mut().take() {
-            shard.settle(slot, |pool, now| pool.checkin(*link, now));
+            shard.settle(slot, |pool, now| pool.checkin(link, now));
         }
     }
 }

@@ -27,9 +27,8 @@ use crate::wire::Sqlstate;
 use crate::wire::backend::{Report, TransactionStatus, put_ready};
 
 use super::functions::{Look, SharedFunctions};
-use super::link::Link;
 use super::notifications::Listening;
-use super::pools::Request;
+use super::pools::{Lease, Request};
 use super::seats::Seat;
 use super::{Shard, SharedStatements};
 
@@ -56,7 +55,7 @@ pub(super) struct Relay {
     /// What the client was told of its session's parameters.
     pub(super) reported: Parameters,
     mode: PoolMode,
-    pub(super) link: Option<Box<Link>>,
+    pub(super) link: Option<Lease>,
     pub(super) outgoing: Outgoing,
     /// Frames collected until it is clear what they need.
     pub(super) batch: Vec<(Order, Chunk)>,
@@ -411,7 +410,7 @@ impl Relay {
         }
     }
 
-    fn acquired(&mut self, link: Link, access: Access) {
+    fn acquired(&mut self, link: Lease, access: Access) {
         if matches!(access, Access::Read { .. }) {
             self.prefer = Some(link.key.node);
         }
@@ -423,7 +422,7 @@ impl Relay {
         if !self.on_replica {
             self.shard.shared.process.lend(link.target.key.process_id, self.seat.process_id);
         }
-        self.link = Some(Box::new(link));
+        self.link = Some(link);
         self.begin();
         self.send_batch();
     }
@@ -433,14 +432,14 @@ impl Relay {
     ///
     /// True when there was something to set.
     pub(super) fn begin(&mut self) -> bool {
-        let Some(link) = &mut self.link else { return false };
+        let Some(link) = self.link.as_deref_mut() else { return false };
         if !link.backend.quiet() {
             return false;
         }
         if self.shows_channels {
             self.begin_channels();
         }
-        let Some(link) = &mut self.link else { return false };
+        let Some(link) = self.link.as_deref_mut() else { return false };
         let settings = self.session.settings();
         if Rc::ptr_eq(&link.settings, settings) {
             return false;
@@ -551,7 +550,7 @@ impl Relay {
                 link.last_writer = self.seat.id;
                 link.wrote = Some(self.shard.ring.now());
             }
-            self.shard.checkin(*link);
+            self.shard.checkin(link);
         }
     }
 
@@ -574,7 +573,7 @@ impl Relay {
         let pins = self.session.pins();
         let node = link.key.node;
         link.backend.spoil(reason);
-        self.shard.checkin(*link);
+        self.shard.checkin(link);
         self.lease_wrote = false;
         self.look = None;
         self.looks = 0;

@@ -393,7 +393,7 @@ impl Relay {
 
     /// Sends one frame, and enters what is owed for it.
     fn carry_out(&mut self, order: &Order, frame: Chunk) {
-        let Some(link) = &mut self.link else { return };
+        let Some(link) = self.link.as_deref_mut() else { return };
         let (backend, socket) = (&mut link.backend, &link.socket);
         // A text too long to be kept is known to the server alone, which the session then stays with.
         let others_unnamed = !self.session.pins().contains(Pins::LONG_STATEMENT);

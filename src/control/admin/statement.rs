@@ -53,7 +53,7 @@ pub(super) enum Table {
 
 impl Table {
     /// By the names that SHOW takes, with what each shows.
-    pub const ALL: [(&str, Table, &str); 12] = [
+    pub const ALL: [(&str, Table, &str); 13] = [
         ("HELP", Table::Help, "this list"),
         (
             "FAILOVERS",

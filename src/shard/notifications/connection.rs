@@ -58,7 +58,7 @@ pub(super) async fn run(shard: Rc<Shard>, hub: Rc<Hub>) {
     shard.hubs.borrow_mut().remove(&hub.key);
 }
 
-async fn connect(shard: &Rc<Shard>, place: &Place) -> Result<Link, OpenError> {
+async fn connect(shard: &Rc<Shard>, place: &Place) -> Result<Box<Link>, OpenError> {
     let timeout = shard.policy.borrow().config.pool.connect_timeout;
     let opened = shard.ring.deadline(Instant::now() + timeout, shard.open(&place.slot.key)).await;
     let link = opened
@@ -97,7 +97,7 @@ impl Drop for Place {
 struct Connection<'a> {
     shard: &'a Rc<Shard>,
     hub: &'a Hub,
-    link: Link,
+    link: Box<Link>,
     /// What was sent and not answered; `None`: what the connection begins with.
     sent: VecDeque<Option<Request>>,
     /// Whether the request at the front got an error.

@@ -247,7 +247,7 @@ impl Relay {
 
     /// Has the backend forget what it listens to, before another session gets it. True when there is nothing to forget.
     pub(super) fn listens_no_more(&mut self) -> bool {
-        let Some(link) = &mut self.link else { return true };
+        let Some(link) = self.link.as_deref_mut() else { return true };
         if !std::mem::take(&mut link.listens) {
             return true;
         }
@@ -282,7 +282,7 @@ impl Relay {
 
     /// See [`show_channels`](Self::show_channels).
     pub(super) fn begin_channels(&mut self) {
-        if let Some(link) = &mut self.link
+        if let Some(link) = self.link.as_deref_mut()
             && std::mem::take(&mut self.shows_channels)
             && !link.shows
         {
