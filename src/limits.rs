@@ -3,7 +3,8 @@
 //!
 //! The memory of one shard is the sum of three things:
 //!
-//! 1. the buffer ring ([`RECV_BUFFERS`] × [`RECV_BUFFER_SIZE`]), shared by all its sockets and allocated once;
+//! 1. the buffer ring ([`RECV_BUFFERS`] × [`RECV_BUFFER_SIZE`]), shared by all its sockets, of which only as much is ever
+//!    touched as was in use at one time;
 //! 2. per session, only while it moves bytes: [`SOCKET_RECEIVED_MAX`] received and not yet looked into plus
 //!    [`SOCKET_UNSENT_MAX`] waiting to be sent, in each direction, and [`FRAME_HOLD_MAX`] for a message that must be
 //!    seen whole;
@@ -12,7 +13,7 @@
 //! A session that moves bulk data cannot starve the others of receive buffers: see [`RECV_BUFFERS_LOW`].
 
 /// Bytes in one receive buffer of the ring.
-pub const RECV_BUFFER_SIZE: usize = 16 * 1024;
+pub const RECV_BUFFER_SIZE: usize = 32 * 1024;
 
 /// Receive buffers of one shard. A power of two, at most 32768 (io_uring_register_buf_ring(3)).
 pub const RECV_BUFFERS: usize = 512;
@@ -22,11 +23,13 @@ pub const RECV_BUFFERS: usize = 512;
 /// least this many minus those of one turn always come back, however many clients do not read.
 pub const RECV_BUFFERS_LOW: usize = RECV_BUFFERS / 4;
 
-/// Received bytes one socket may hold unread before it stops receiving.
-pub const SOCKET_RECEIVED_MAX: usize = 4 * RECV_BUFFER_SIZE;
+/// Received bytes one socket may hold unread before it stops receiving; it goes on when half of them were taken. A stream
+/// that swells suddenly may exceed this once, by the buffers that the kernel was offered at that moment.
+pub const SOCKET_RECEIVED_MAX: usize = 32 * 1024;
 
-/// Bytes one socket may have waiting to be sent before whoever feeds it stops reading from the other side.
-pub const SOCKET_UNSENT_MAX: usize = 8 * RECV_BUFFER_SIZE;
+/// Bytes one socket may have waiting to be sent before whoever feeds it stops reading from the other side. That much is
+/// looked at in front of each received buffer, so one more may be waiting.
+pub const SOCKET_UNSENT_MAX: usize = 48 * 1024;
 
 /// Largest message (bytes, with its head) that is collected to be looked into as a whole: a query to classify, a
 /// statement to prepare. Longer ones are relayed as they come and treated as writes that may change anything.
@@ -88,7 +91,9 @@ const _: () = {
     assert!(RECV_BUFFERS.is_power_of_two() && RECV_BUFFERS <= 32_768);
     // A turn may take at most what is kept free for it.
     assert!(RECV_BUFFERS_LOW * 2 < RECV_BUFFERS);
-    assert!(SOCKET_RECEIVED_MAX >= RECV_BUFFER_SIZE && SOCKET_UNSENT_MAX >= 2 * RECV_BUFFER_SIZE);
+    assert!(SOCKET_RECEIVED_MAX >= RECV_BUFFER_SIZE && SOCKET_UNSENT_MAX >= RECV_BUFFER_SIZE);
+    // What a session may hold that moves bulk data both ways: unread and unsent, each with the buffer that came last.
+    assert!(2 * (SOCKET_RECEIVED_MAX / 2 + SOCKET_UNSENT_MAX + 2 * RECV_BUFFER_SIZE) <= 256 * 1024);
     assert!(FRAME_HOLD_MAX as u64 <= FRAME_BODY_MAX as u64);
     assert!(BATCH_BYTES_MAX <= FRAME_HOLD_MAX);
 };

@@ -2,7 +2,12 @@
 //!
 //! The kernel picks a buffer out of a ring shared with it (io_uring_register_buf_ring(3)) at the moment bytes arrive, so
 //! an idle socket owns none. A [`Chunk`] is a counted reference to a part of such a buffer, or to bytes on the heap; the
-//! last chunk of a buffer to be dropped hands it back to the kernel.
+//! last chunk of a buffer to be dropped frees it.
+//!
+//! Two things keep the bytes in the nearest cache, which decides what bulk results cost. The kernel fills one buffer after
+//! the other up to its end (where it can: since Linux 6.12), so that small messages lie side by side. And it is offered
+//! only some of the buffers, those used last: it takes them in the order it was given them, and would go through all the
+//! memory in turn. Where some are not enough, twice as many are offered from then on, for a while.
 
 use std::alloc::{self, Layout};
 use std::cell::{Cell, RefCell};
@@ -81,12 +86,12 @@ impl Deref for Chunk {
     type Target = [u8];
 
     fn deref(&self) -> &[u8] {
-        let whole = match &self.memory {
-            Memory::Ring(lease) => lease.bytes(),
-            Memory::Heap(bytes) => bytes.as_slice(),
-            Memory::Static(bytes) => bytes,
-        };
-        &whole[self.start as usize..self.end as usize]
+        let range = self.start as usize..self.end as usize;
+        match &self.memory {
+            Memory::Ring(lease) => lease.bytes(range),
+            Memory::Heap(bytes) => &bytes[range],
+            Memory::Static(bytes) => &bytes[range],
+        }
     }
 }
 
@@ -112,18 +117,42 @@ pub(super) struct Buffers {
     entries: NonNull<BufRingEntry>,
     /// Our copy of the tail: the number of buffers ever handed to the kernel, wrapping.
     tail: Cell<u16>,
-    /// How many chunks point into each buffer; 0 while the kernel has it.
-    references: Box<[Cell<u32>]>,
-    /// How many buffers the kernel has.
-    free: Cell<usize>,
+    /// Whether the kernel fills a buffer up to its end before it takes the next.
+    incremental: bool,
+    states: Box<[State]>,
+    /// The buffers that nobody has, the one used last first: [`State::next`] leads to the others.
+    idle: Cell<Option<u16>>,
+    idle_count: Cell<usize>,
+    /// How many buffers the kernel has, and how many it is to have.
+    offered: Cell<usize>,
+    window: Cell<usize>,
+    /// Turns since the window was last changed.
+    turns: Cell<u32>,
     /// Spare vectors for bytes on their way out, so that sending does not allocate.
     spare: RefCell<Vec<Vec<u8>>>,
 }
 
+/// What is known of one buffer. It is idle, or the kernel has it, or chunks point into it, or both of these.
+#[derive(Default)]
+struct State {
+    /// How many chunks point into it.
+    references: Cell<u32>,
+    /// Bytes from its start that were received into, since it was last handed to the kernel.
+    filled: Cell<u32>,
+    /// True exactly while the kernel may receive into the rest of it.
+    offered: Cell<bool>,
+    /// While it is idle: the one that was idle before it.
+    next: Cell<Option<u16>>,
+}
+
 impl Buffers {
-    /// Allocates the buffers and registers them with `ring`. They live until the process ends or the last chunk is gone,
-    /// whichever is later; the ring must be dropped before them.
-    pub(super) fn register(ring: &IoUring) -> io::Result<Rc<Buffers>> {
+    /// Allocates the buffers and registers them with `ring`, to be filled incrementally if that is wanted. They live until
+    /// the process ends or the last chunk is gone, whichever is later; the ring must be dropped before them.
+    ///
+    /// # Errors
+    ///
+    /// `EINVAL` where the kernel does not fill buffers incrementally; what io_uring_register_buf_ring(3) says.
+    pub(super) fn register(ring: &IoUring, incremental: bool) -> io::Result<Rc<Buffers>> {
         // SAFETY: both layouts have a size greater than zero.
         let (memory, entries) = unsafe {
             (
@@ -138,8 +167,13 @@ impl Buffers {
             memory,
             entries,
             tail: Cell::new(0),
-            references: vec![Cell::new(0); RECV_BUFFERS].into_boxed_slice(),
-            free: Cell::new(0),
+            incremental,
+            states: (0..RECV_BUFFERS).map(|_| State::default()).collect(),
+            idle: Cell::new(None),
+            idle_count: Cell::new(0),
+            offered: Cell::new(0),
+            window: Cell::new(WINDOW_MIN),
+            turns: Cell::new(0),
             spare: RefCell::default(),
         });
         // SAFETY: `entries` is page aligned, holds RECV_BUFFERS entries and outlives the ring: the ring's owner keeps
@@ -149,32 +183,88 @@ impl Buffers {
                 entries.as_ptr() as u64,
                 RECV_BUFFERS as u16,
                 BUFFER_GROUP,
-                0,
+                if incremental { IOU_PBUF_RING_INC } else { 0 },
             )?;
         }
-        for id in 0..RECV_BUFFERS as u16 {
-            buffers.give(id);
+        for id in (0..RECV_BUFFERS as u16).rev() {
+            buffers.rest(id);
         }
+        buffers.offer();
         Ok(buffers)
     }
 
-    /// The chunk that a receive completion delivered: buffer `id`, `length` bytes. The kernel has let go of the buffer.
-    pub(super) fn take(self: &Rc<Self>, id: u16, length: usize) -> Chunk {
-        debug_assert!(length <= RECV_BUFFER_SIZE);
-        debug_assert_eq!(self.references[id as usize].get(), 0);
-        self.references[id as usize].set(1);
-        self.free.set(self.free.get() - 1);
-        Chunk { memory: Memory::Ring(Lease { buffers: self.clone(), id }), start: 0, end: length as u32 }
+    /// The chunk that a receive completion with these flags delivered, of `length` bytes, if it used a buffer.
+    pub(super) fn take(self: &Rc<Self>, length: usize, flags: u32) -> Option<Chunk> {
+        let id = cqueue::buffer_select(flags)?;
+        let state = &self.states[id as usize];
+        debug_assert!(state.offered.get());
+        let start = state.filled.get();
+        let end = start + length as u32;
+        debug_assert!(end as usize <= RECV_BUFFER_SIZE);
+        state.filled.set(end);
+        state.references.set(state.references.get() + 1);
+        // An incremental buffer is not used up by nothing, whatever the flags say: kernels before 7.0 get that wrong.
+        let used_up = !self.incremental
+            || end as usize == RECV_BUFFER_SIZE
+            || length > 0 && !cqueue::buffer_more(flags);
+        if used_up {
+            state.offered.set(false);
+            self.offered.set(self.offered.get() - 1);
+        }
+        Some(Chunk { memory: Memory::Ring(Lease { buffers: self.clone(), id }), start, end })
+    }
+
+    /// Hands the kernel buffers until it has as many as it is to have, or none is idle. Once per turn.
+    pub(super) fn offer(&self) {
+        self.turns.set(self.turns.get() + 1);
+        if self.turns.get() >= WINDOW_TURNS {
+            self.turns.set(0);
+            self.window.set((self.window.get() / 2).max(WINDOW_MIN));
+        }
+        while self.offered.get() < self.window.get()
+            && let Some(id) = self.idle.get()
+        {
+            let state = &self.states[id as usize];
+            self.idle.set(state.next.take());
+            self.idle_count.set(self.idle_count.get() - 1);
+            self.give(id);
+        }
+    }
+
+    /// The kernel had no buffer for somebody.
+    pub(super) fn widen(&self) {
+        if self.offered.get() == 0 && self.idle_count.get() > 0 {
+            self.turns.set(0);
+            self.window.set((2 * self.window.get()).min(RECV_BUFFERS));
+            self.offer();
+        }
     }
 
     /// Whether so few buffers are free that bytes must leave them at once; see [`RECV_BUFFERS_LOW`].
     pub(super) fn low(&self) -> bool {
-        self.free.get() < RECV_BUFFERS_LOW
+        self.free() < RECV_BUFFERS_LOW
+    }
+
+    /// How many buffers the kernel has, or can be given.
+    pub(super) fn free(&self) -> usize {
+        self.offered.get() + self.idle_count.get()
+    }
+
+    /// Whether the kernel fills a buffer up to its end before it takes the next.
+    #[cfg(test)]
+    pub(super) fn incremental(&self) -> bool {
+        self.incremental
+    }
+
+    /// How many buffers the kernel is to have.
+    #[cfg(test)]
+    pub(super) fn window(&self) -> usize {
+        self.window.get()
     }
 
     /// How many buffers the kernel has to receive into.
-    pub(super) fn free(&self) -> usize {
-        self.free.get()
+    pub(super) fn offered(&self) -> usize {
+        self.offered.get()
     }
 
     /// An empty vector, with capacity if one is spare.
@@ -196,7 +286,7 @@ impl Buffers {
         let tail = self.tail.get();
         let slot = tail as usize & (RECV_BUFFERS - 1);
         // SAFETY: `slot` is within the entries; an entry behind the published tail belongs to us until the store below;
-        // `memory` holds RECV_BUFFERS buffers and nobody references buffer `id` (its count is 0). The tail field of the
+        // `memory` holds RECV_BUFFERS buffers and nobody references buffer `id`, which was idle. The tail field of the
         // first entry is written only through the atomic, the setters do not touch it.
         unsafe {
             let entry = &mut *self.entries.as_ptr().add(slot);
@@ -207,7 +297,16 @@ impl Buffers {
             AtomicU16::from_ptr(shared).store(tail.wrapping_add(1), Ordering::Release);
         }
         self.tail.set(tail.wrapping_add(1));
-        self.free.set(self.free.get() + 1);
+        self.states[id as usize].offered.set(true);
+        self.offered.set(self.offered.get() + 1);
+    }
+
+    /// Nobody has buffer `id` any more.
+    fn rest(&self, id: u16) {
+        let state = &self.states[id as usize];
+        state.filled.set(0);
+        state.next.set(self.idle.replace(Some(id)));
+        self.idle_count.set(self.idle_count.get() + 1);
     }
 }
 
@@ -229,13 +328,16 @@ struct Lease {
 }
 
 impl Lease {
-    fn bytes(&self) -> &[u8] {
-        // SAFETY: the buffer lies within `memory`, was zeroed at allocation, and is not written while referenced: the
-        // kernel writes only into buffers it was given, and this one is given back by the last Lease.
+    /// Bytes that a chunk may see: those in front of what the buffer is filled to.
+    fn bytes(&self, range: Range<usize>) -> &[u8] {
+        debug_assert!(range.end <= self.buffers.states[self.id as usize].filled.get() as usize);
+        // SAFETY: a chunk's range lies within what `take` found received, so within the buffer and within `memory`, which
+        // was zeroed at allocation. It is not written while this lease lives: the kernel goes on only behind what it has
+        // filled, and from the start only when it is given the buffer anew, which happens when no lease is left.
         unsafe {
             slice::from_raw_parts(
-                self.buffers.memory.as_ptr().add(self.id as usize * RECV_BUFFER_SIZE),
-                RECV_BUFFER_SIZE,
+                self.buffers.memory.as_ptr().add(self.id as usize * RECV_BUFFER_SIZE + range.start),
+                range.len(),
             )
         }
     }
@@ -243,7 +345,7 @@ impl Lease {
 
 impl Clone for Lease {
     fn clone(&self) -> Lease {
-        let count = &self.buffers.references[self.id as usize];
+        let count = &self.buffers.states[self.id as usize].references;
         count.set(count.get() + 1);
         Lease { buffers: self.buffers.clone(), id: self.id }
     }
@@ -251,17 +353,12 @@ impl Clone for Lease {
 
 impl Drop for Lease {
     fn drop(&mut self) {
-        let count = &self.buffers.references[self.id as usize];
-        count.set(count.get() - 1);
-        if count.get() == 0 {
-            self.buffers.give(self.id);
+        let state = &self.buffers.states[self.id as usize];
+        state.references.set(state.references.get() - 1);
+        if state.references.get() == 0 && !state.offered.get() {
+            self.buffers.rest(self.id);
         }
     }
-}
-
-/// The buffer that a completion used, if it used one.
-pub(super) fn buffer_of(flags: u32) -> Option<u16> {
-    cqueue::buffer_select(flags)
 }
 
 fn memory_layout() -> Layout {
@@ -274,6 +371,12 @@ fn entries_layout() -> Layout {
 
 /// The group that receives name; one per ring.
 pub(super) const BUFFER_GROUP: u16 = 0;
+/// Of io_uring.h; the crate does not export it.
+const IOU_PBUF_RING_INC: u16 = 2;
+/// Buffers that the kernel is offered at least.
+const WINDOW_MIN: usize = 8;
+/// Turns after which half as many are tried again.
+const WINDOW_TURNS: u32 = 16 * 1024;
 /// Alignment of the shared entries that the kernel asks for.
 const PAGE: usize = 4096;
 /// How many spare vectors are kept per ring.

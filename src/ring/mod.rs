@@ -92,7 +92,11 @@ impl Ring {
     /// What the kernel says: `EPERM` when io_uring is forbidden, `EINVAL` when it is too old, `ENOMEM` when memory
     /// cannot be locked; [`support::explain`] says which and what to do.
     pub fn new(doorbell: Doorbell, spin: Duration) -> io::Result<Ring> {
-        let (mut uring, buffers) = create()?;
+        Ring::with(doorbell, spin, true)
+    }
+
+    fn with(doorbell: Doorbell, spin: Duration, incremental: bool) -> io::Result<Ring> {
+        let (mut uring, buffers) = create(incremental)?;
         uring.submission().sync();
         let ring = Ring {
             inner: Rc::new(RefCell::new(Inner {
@@ -179,6 +183,7 @@ impl Inner {
     /// One turn: prepare sends, submit, wait, hand out completions, fire timers.
     fn turn(&mut self) {
         self.sockets_flush();
+        self.buffers.offer();
         self.sockets_unpark();
         let wait = self.timers.next().map(|at| at.saturating_duration_since(Instant::now()));
         self.submit_and_wait(wait);
@@ -306,8 +311,9 @@ impl Inner {
     }
 }
 
-/// What each ring is made of. The first is to be dropped before the second.
-fn create() -> io::Result<(IoUring, Rc<Buffers>)> {
+/// What each ring is made of. The first is to be dropped before the second. `incremental`: whether its buffers are to be
+/// filled incrementally if the kernel can.
+fn create(incremental: bool) -> io::Result<(IoUring, Rc<Buffers>)> {
     let uring = IoUring::builder()
         .setup_single_issuer()
         .setup_defer_taskrun()
@@ -318,7 +324,13 @@ fn create() -> io::Result<(IoUring, Rc<Buffers>)> {
         .build(SUBMISSIONS_MAX)?;
     // Saves the look-up of the ring's descriptor in every enter. Not vital: old kernels go without.
     let _ = uring.submitter().register_ring_fd();
-    let buffers = Buffers::register(&uring)?;
+    let buffers = match Buffers::register(&uring, incremental) {
+        // Before Linux 6.12.
+        Err(error) if incremental && error.raw_os_error() == Some(libc::EINVAL) => {
+            Buffers::register(&uring, false)?
+        }
+        registered => registered?,
+    };
     Ok((uring, buffers))
 }
 

@@ -13,17 +13,18 @@
 //! ```
 //!
 //! Receiving is one multishot operation, as long as little comes at a time. One such operation can take every free buffer
-//! in a single pass, so when more than two buffers' worth came at once it is replaced by operations of one buffer each,
+//! in a single pass, so when more than [`BULK_MIN`] came at once it is replaced by operations of one buffer each,
 //! until the stream is thin again. Nothing is armed while [`SOCKET_RECEIVED_MAX`] bytes lie unread, until half of them
 //! were taken: so a slow reader stops its peer through TCP, and holds a bounded number of bytes here. Sends are collected during a turn and
 //! leave in one operation at its end, straight from the buffers they were received in.
 
-use std::cell::Ref;
+use std::cell::{Cell, Ref};
 use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
+use std::rc::Rc;
 use std::task::{Poll, Waker};
 use std::{io, mem, ptr};
 
@@ -34,7 +35,7 @@ use socket2::{Domain, SockAddr, SockRef, Type};
 
 use crate::limits::{RECV_BUFFER_SIZE, SOCKET_RECEIVED_MAX, SOCKET_UNSENT_MAX};
 
-use super::buffers::{self, BUFFER_GROUP, Chunk};
+use super::buffers::{BUFFER_GROUP, Buffers, Chunk};
 use super::sockets::RestingSlot;
 use super::{Inner, Kind, Ring, Tag};
 
@@ -64,6 +65,8 @@ pub(super) struct SocketSlot {
     fd: OwnedFd,
     pub(super) generation: u32,
     waker: Option<Waker>,
+    /// Whether the watcher waits for bytes to leave.
+    sending_watched: Cell<bool>,
     recv: Recv,
     /// Whether so much comes that each receive takes one buffer only.
     bulk: bool,
@@ -164,7 +167,8 @@ impl Socket {
         Ok(socket)
     }
 
-    /// From now on `waker` is woken by everything that happens to this socket: received bytes, the end, sent bytes.
+    /// From now on `waker` is woken by what happens to this socket: received bytes, the end; and sent bytes, if they were
+    /// too many or are waited for.
     pub fn watch(&self, waker: &Waker) {
         let mut inner = self.ring.inner.borrow_mut();
         let slot = &mut inner.sockets[self.slot as usize];
@@ -248,13 +252,17 @@ impl Socket {
 
     /// Bytes queued or in the kernel's hands.
     pub fn unsent(&self) -> usize {
-        let slot = self.slot();
-        slot.send.queued_bytes + slot.send.flight_bytes - slot.send.flight_sent
+        self.slot().unsent()
     }
 
     /// Whether so much waits to be sent that nothing more should be queued; the watcher is woken when that changes.
     pub fn congested(&self) -> bool {
-        self.unsent() >= SOCKET_UNSENT_MAX
+        let slot = self.slot();
+        let congested = slot.unsent() >= SOCKET_UNSENT_MAX;
+        if congested {
+            slot.sending_watched.set(true);
+        }
+        congested
     }
 
     /// Takes the descriptor out of this ring, for another one. `None` when something was received, is being sent, or the
@@ -293,7 +301,10 @@ impl Socket {
             self.watch(context.waker());
             match self.unsent() == 0 || matches!(self.end(), Some(End::Broken(_))) {
                 true => Poll::Ready(()),
-                false => Poll::Pending,
+                false => {
+                    self.slot().sending_watched.set(true);
+                    Poll::Pending
+                }
             }
         })
         .await
@@ -371,6 +382,7 @@ impl SocketSlot {
             fd,
             generation,
             waker: None,
+            sending_watched: Cell::new(false),
             recv: Recv::Off,
             bulk: false,
             received: VecDeque::new(),
@@ -406,6 +418,10 @@ impl SocketSlot {
     /// As it was before its rest.
     pub(super) fn awake(resting: RestingSlot) -> SocketSlot {
         SocketSlot { recv: Recv::Armed, ..SocketSlot::new(resting.fd, resting.generation) }
+    }
+
+    fn unsent(&self) -> usize {
+        self.send.queued_bytes + self.send.flight_bytes - self.send.flight_sent
     }
 
     fn wake(&self, woken: &mut u32) {
@@ -581,7 +597,11 @@ impl Inner {
         if more {
             self.flight_load(tag.slot);
         }
-        self.sockets[tag.slot as usize].wake(&mut self.woken);
+        // A sent request or answer is of no interest by itself: to be woken for each would double the tasks' turns.
+        let slot = &self.sockets[tag.slot as usize];
+        if slot.sending_watched.take() || slot.end.is_some() {
+            slot.wake(&mut self.woken);
+        }
     }
 
     fn recv_arm(&mut self, index: u32) {
@@ -614,7 +634,7 @@ impl Inner {
 
     /// Arms again the sockets that found no buffer, as many as there are free ones now.
     pub(super) fn sockets_unpark(&mut self) {
-        for _ in 0..self.buffers.free() {
+        for _ in 0..self.buffers.offered() {
             let Some(index) = self.parked.pop() else { return };
             let Some(slot) = self.sockets.get_mut(index as usize) else { continue };
             if slot.recv == Recv::Parked && !slot.closing && !slot.detaching {
@@ -625,38 +645,46 @@ impl Inner {
     }
 
     pub(super) fn socket_received(&mut self, tag: Tag, result: i32, flags: u32) {
-        // Take the buffer first, so that it goes back whatever happens.
-        let chunk = buffers::buffer_of(flags).map(|id| self.buffers.take(id, result.max(0) as usize));
-        let low = self.buffers.low();
-        let Some(slot) = self.sockets.owner(tag) else { return };
+        let length = result.max(0) as usize;
+        // Taken whatever happens, so that it goes back; and put where it stays, without a stop on the stack.
+        let take = |buffers: &Rc<Buffers>| buffers.take(length, flags);
+        let Some(slot) = self.sockets.owner(tag) else { return drop(take(&self.buffers)) };
         if !cqueue::more(flags) {
             slot.recv = Recv::Off;
         }
         if slot.closing {
+            drop(take(&self.buffers));
             return self.socket_release(tag.slot);
         }
-        match (result, chunk) {
-            (1.., Some(chunk)) => {
-                if slot.bulk && chunk.len() < RECV_BUFFER_SIZE / 2 {
+        if result <= 0 {
+            drop(take(&self.buffers));
+        }
+        match result {
+            1.. => {
+                if slot.bulk && length < BULK_MIN / 2 && !cqueue::sock_nonempty(flags) {
                     slot.bulk = false;
                 }
-                slot.received_bytes += chunk.len();
-                slot.received.push_back(if low { chunk.to_heap() } else { chunk });
+                slot.received_bytes += length;
+                match self.buffers.low() {
+                    false => slot.received.extend(take(&self.buffers)),
+                    true => slot.received.extend(take(&self.buffers).map(|chunk| chunk.to_heap())),
+                }
             }
-            (0, _) => slot.end = slot.end.or(Some(End::Eof)),
+            0 => slot.end = slot.end.or(Some(End::Eof)),
             _ if result == -libc::ENOBUFS => {
                 // A socket that has enough is armed again when some of it was taken; the others when buffers come back.
                 if slot.received_bytes < SOCKET_RECEIVED_MAX && !slot.detaching {
                     slot.recv = Recv::Parked;
                     self.parked.push(tag.slot);
                 }
+                self.buffers.widen();
                 return;
             }
             _ if result == -libc::ECANCELED => {}
             _ => slot.end = slot.end.or(Some(End::Broken(-result))),
         }
         let full = slot.received_bytes >= SOCKET_RECEIVED_MAX;
-        let bulk = !slot.bulk && slot.received_bytes >= 2 * RECV_BUFFER_SIZE;
+        let bulk = !slot.bulk && slot.received_bytes >= BULK_MIN;
         slot.bulk |= bulk;
         let wants = slot.end.is_none() && !full && !slot.detaching;
         let state = slot.recv;
@@ -708,6 +736,8 @@ impl Inner {
 const COPY_MAX: usize = 512;
 /// Mixtures of chunks up to this many bytes are copied together for sending.
 const GATHER_MAX: usize = 4096;
+/// Unread bytes (of one receive or of several) from which a socket receives a buffer at a time.
+const BULK_MIN: usize = 32 * 1024;
 /// Pieces one send can name.
 const VECTORS_MAX: usize = 16;
 /// How long a connection is silent before its peer is asked for a sign of life, and how often it is asked then.

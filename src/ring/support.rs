@@ -25,7 +25,7 @@ pub fn check() -> Result<(), String> {
             "only {limit} kB of memory may be locked, each executor wants {wanted} kB: raise `ulimit -l` (8 MB are enough)"
         ));
     }
-    let (uring, buffers) = super::create().map_err(|error| explain(&error))?;
+    let (uring, buffers) = super::create(true).map_err(|error| explain(&error))?;
     drop(uring);
     drop(buffers);
     Ok(())

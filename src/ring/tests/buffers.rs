@@ -7,7 +7,7 @@ use crate::limits::{RECV_BUFFER_SIZE, RECV_BUFFERS, RECV_BUFFERS_LOW};
 
 #[test]
 fn a_buffer_goes_back_when_its_last_chunk_is_dropped() {
-    run(|ring| async move {
+    run_whole(|ring| async move {
         let (socket, mut peer) = pair(&ring);
         peer.write_all(b"some bytes").expect("room for it");
         let chunk = received(&socket).await.expect("bytes");
@@ -27,8 +27,76 @@ fn a_buffer_goes_back_when_its_last_chunk_is_dropped() {
 }
 
 #[test]
-fn what_is_held_leaves_the_buffers_when_they_become_few() {
+fn small_messages_share_a_buffer_that_goes_back_when_it_is_full_and_none_is_held() {
     run(|ring| async move {
+        if !ring.inner.borrow().buffers.incremental() {
+            // Before Linux 6.12.
+            return;
+        }
+        let (socket, mut peer) = pair(&ring);
+        peer.write_all(b"one").expect("room for it");
+        let mut one = received(&socket).await.expect("bytes");
+        peer.write_all(b"two").expect("room for it");
+        let two = received(&socket).await.expect("bytes");
+        one.join(two).unwrap_or_else(|_| panic!("they are neighbours"));
+        assert_eq!(&*one, b"onetwo");
+        assert_eq!(ring.buffers_free(), RECV_BUFFERS);
+        // All that is left of it, and the first byte of the next.
+        let rest = pattern(RECV_BUFFER_SIZE - 5);
+        peer.write_all(&rest).expect("room for it");
+        assert!(read(&socket, rest.len()).await == rest);
+        assert_eq!((&*one, ring.buffers_free()), (&b"onetwo"[..], RECV_BUFFERS - 1));
+        drop(one);
+        assert_eq!(ring.buffers_free(), RECV_BUFFERS);
+        peer.write_all(b"three").expect("room for it");
+        assert_eq!(read(&socket, 5).await, b"three");
+    });
+}
+
+#[test]
+fn an_end_uses_no_buffer_up() {
+    run(|ring| async move {
+        let (socket, mut peer) = pair(&ring);
+        // Each end is received with the buffer that the next bytes come into.
+        for _ in 0..4 * RECV_BUFFERS {
+            let (ended, _) = pair(&ring);
+            assert!(received(&ended).await.is_none());
+        }
+        assert_eq!(ring.buffers_free(), RECV_BUFFERS);
+        peer.write_all(b"still").expect("room for it");
+        assert_eq!(read(&socket, 5).await, b"still");
+    });
+}
+
+#[test]
+fn a_burst_is_offered_more_buffers() {
+    run(burst);
+    run_whole(burst);
+}
+
+/// More sockets have a whole buffer to receive than the kernel is offered.
+async fn burst(ring: Ring) {
+    let before = ring.inner.borrow().buffers.window();
+    let bytes = pattern(RECV_BUFFER_SIZE);
+    let open: Vec<_> = (0..2 * before)
+        .map(|_| {
+            let (socket, mut peer) = pair(&ring);
+            peer.write_all(&bytes).expect("room for it");
+            (socket, peer)
+        })
+        .collect();
+    for (socket, _) in &open {
+        assert!(read(socket, bytes.len()).await == bytes);
+    }
+    assert!(ring.inner.borrow().buffers.window() > before, "they took turns");
+    drop(open);
+    turns_until(&ring, || ring.sockets() == 0).await;
+    assert_eq!(ring.buffers_free(), RECV_BUFFERS);
+}
+
+#[test]
+fn what_is_held_leaves_the_buffers_when_they_become_few() {
+    run_whole(|ring| async move {
         let (socket, mut peer) = pair(&ring);
         let mut held = Vec::new();
         for number in 0..2 * RECV_BUFFERS {
@@ -45,7 +113,7 @@ fn what_is_held_leaves_the_buffers_when_they_become_few() {
 
 #[test]
 fn sockets_that_find_no_buffer_get_one_when_some_are_back() {
-    run(|ring| async move {
+    run_whole(|ring| async move {
         let (holder, mut peer) = pair(&ring);
         let mut held = Vec::new();
         while ring.buffers_free() > RECV_BUFFERS_LOW {
@@ -75,7 +143,7 @@ fn sockets_that_find_no_buffer_get_one_when_some_are_back() {
 
 #[test]
 fn one_that_was_parked_and_is_closed_is_forgotten() {
-    run(|ring| async move {
+    run_whole(|ring| async move {
         let (holder, mut peer) = pair(&ring);
         let mut held = Vec::new();
         while ring.buffers_free() > RECV_BUFFERS_LOW {

@@ -7,6 +7,7 @@ mod wakeups;
 
 use std::cell::Cell;
 use std::future::{Future, poll_fn};
+use std::io;
 use std::os::unix::net::UnixStream;
 use std::rc::Rc;
 use std::task::Poll;
@@ -23,6 +24,18 @@ fn run<F: Future<Output = ()> + 'static>(test: impl FnOnce(Ring) -> F + 'static)
 
 /// As [`run`], with a bell that other threads may have.
 fn run_with<F: Future<Output = ()> + 'static>(doorbell: Doorbell, test: impl FnOnce(Ring) -> F + 'static) {
+    run_on(move || Ring::new(doorbell, Duration::ZERO), test);
+}
+
+/// As [`run`], with buffers of which each is received into once, as before Linux 6.12.
+fn run_whole<F: Future<Output = ()> + 'static>(test: impl FnOnce(Ring) -> F + 'static) {
+    run_on(|| Ring::with(Doorbell::new()?, Duration::ZERO, false), test);
+}
+
+fn run_on<F: Future<Output = ()> + 'static>(
+    make: impl FnOnce() -> io::Result<Ring> + 'static,
+    test: impl FnOnce(Ring) -> F + 'static,
+) {
     let executor = LocalExecutorBuilder::new(Placement::Unbound)
         .ring_depth(16)
         .io_memory(64 * 1024)
@@ -30,7 +43,7 @@ fn run_with<F: Future<Output = ()> + 'static>(doorbell: Doorbell, test: impl FnO
         .make()
         .expect("an executor");
     executor.run(async move {
-        let ring = Ring::new(doorbell, Duration::ZERO).expect("a ring");
+        let ring = make().expect("a ring");
         let done = Rc::new(Cell::new(false));
         ring.spawn({
             let (ring, done) = (ring.clone(), done.clone());
