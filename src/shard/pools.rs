@@ -366,7 +366,7 @@ impl Shard {
             let shard = self.clone();
             return self.ring.spawn(cleanup::run(shard, slot, link));
         }
-        if self.unwanted(&slot, &link) {
+        if self.unwanted(&slot, &link) || self.too_early_for_the_next(&slot, &link) {
             slot.pool.borrow_mut().discard();
             return self.retire(&slot, link);
         }
@@ -379,7 +379,7 @@ impl Shard {
 
     /// A backend that was being made fit is.
     pub(super) fn was_reset(self: &Rc<Self>, slot: &Rc<Slot>, link: Box<Link>) {
-        if self.unwanted(slot, &link) {
+        if self.unwanted(slot, &link) || self.too_early_for_the_next(slot, &link) {
             slot.pool.borrow_mut().reset_failed();
             return self.retire(slot, link);
         }
@@ -408,10 +408,8 @@ impl Shard {
         let node = topology.node(link.key.node);
         let outdated = node.is_none_or(|node| node.incarnation != link.incarnation || !node.usable());
         let expired = link.expires.is_some_and(|at| self.ring.now() >= at);
-        let early =
-            self.logged_in_too_early(link, Moment(u64::MAX)) && slot.pool.borrow().counts().waiting > 0;
         let surplus = self.budget(slot).is_some_and(|budget| budget.taken() > budget.left(slot.size.get()));
-        outdated || expired || early || surplus || link.stirred()
+        outdated || expired || surplus || link.stirred()
     }
 
     /// Closes a backend, and lets another one be opened where somebody waits.
@@ -598,6 +596,11 @@ impl Shard {
     fn logged_in_too_early(&self, link: &Link, since: Moment) -> bool {
         let changed = self.logins_changed.get();
         link.opened < changed && changed <= since
+    }
+
+    /// Whether somebody waits who must perhaps not get a backend that logged in before logins changed.
+    fn too_early_for_the_next(&self, slot: &Slot, link: &Link) -> bool {
+        self.logged_in_too_early(link, Moment(u64::MAX)) && slot.pool.borrow().counts().waiting > 0
     }
 
     /// Closes the idle backends of a pool that this is true of.
