@@ -196,7 +196,6 @@ fn what_cannot_follow_the_session_pins_it_until_it_is_discarded() {
     for (text, pin) in [
         ("create temp table t (a int)", Pins::TEMPORARY),
         ("select pg_advisory_lock(1)", Pins::ADVISORY_LOCK),
-        ("listen c", Pins::LISTEN),
         ("prepare p as select 1", Pins::PREPARE),
         ("declare c cursor with hold for select 1", Pins::CURSOR),
         ("do $$ begin end $$", Pins::OPAQUE),

@@ -298,7 +298,7 @@ impl Relay {
     }
 
     /// Notices what ends a session from outside.
-    fn look_around(&mut self) {
+    pub(super) fn look_around(&mut self) {
         if self.end.is_some() {
             return;
         }

@@ -103,6 +103,7 @@ impl Drop for Relay {
             // Fails where it has broken already.
             let _ = stream.shutdown(Shutdown::Both);
         }
+        drop(std::mem::take(&mut *self.shared.held.lock().unwrap_or_else(PoisonError::into_inner)));
         // Wakes the thread that listens, which then lets go of the address.
         drop(TcpStream::connect(self.address));
     }

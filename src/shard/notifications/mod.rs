@@ -120,8 +120,11 @@ impl Relay {
                 tracing::debug!("a session keeps its backend to listen");
                 self.session.pin(Pins::LISTEN);
             }
-            // Again, when what it was interrupted for is done.
-            None => self.need = Some(Need::Channels),
+            // Again, when what it was interrupted for is done, unless that was its end.
+            None => {
+                self.need = Some(Need::Channels);
+                self.look_around();
+            }
         }
     }
 

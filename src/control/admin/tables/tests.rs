@@ -147,9 +147,9 @@ fn pools_are_summed_and_the_longest_wait_is_the_longest() {
     assert_eq!(
         rows(&node_pools(&cluster(), &gathered)),
         [
-            "app|ann|2|5|0|0|2|0|0|1|0|4|3|0|0|transaction|-|9",
-            "app|bob|2|5|0|0|2|0|0|1|0|4|3|0|0|transaction|-|db:1",
-            "app|bob|6|15|0|0|6|0|0|3|0|12|9|1|500007|transaction|-|db:2",
+            "app|ann|2|5|0|0|2|0|0|1|0|4|3|0|0|transaction|-|5|9",
+            "app|bob|2|5|0|0|2|0|0|1|0|4|3|0|0|transaction|-|5|db:1",
+            "app|bob|6|15|0|0|6|0|0|3|0|12|9|1|500007|transaction|-|15|db:2",
         ]
     );
 }
