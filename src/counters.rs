@@ -57,6 +57,8 @@ pub struct ShardCounters {
     pub cancels: Counter,
     /// Sessions that hold a backend beyond their transaction now.
     pub pinned: Counter,
+    /// Sessions whose clients have been idle for so long that they are parked: without a task.
+    pub parked: Counter,
     /// How often a client had to wait because there was no node for it, so far.
     pub held: Counter,
     /// Reads that were run again elsewhere, unseen by their clients, because their node was lost, so far.
@@ -99,6 +101,7 @@ impl ShardCounters {
             bytes_out: Counter::default(),
             cancels: Counter::default(),
             pinned: Counter::default(),
+            parked: Counter::default(),
             held: Counter::default(),
             rerun: Counter::default(),
             cut: Counter::default(),

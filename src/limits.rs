@@ -8,7 +8,9 @@
 //! 2. per session, only while it moves bytes: [`SOCKET_RECEIVED_MAX`] received and not yet looked into plus
 //!    [`SOCKET_UNSENT_MAX`] waiting to be sent, in each direction, and [`FRAME_HOLD_MAX`] for a message that must be
 //!    seen whole;
-//! 3. per idle session: its task and its tables, no buffers.
+//! 3. per idle session: a record of what it has set and prepared, its seat, a place in the table of sockets; no task, no
+//!    buffers. About half a kilobyte while its settings are those of others too (`shard::parking` and `ring::sockets`
+//!    hold the bounds).
 //!
 //! A session that moves bulk data cannot starve the others of receive buffers: see [`RECV_BUFFERS_LOW`].
 

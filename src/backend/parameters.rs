@@ -3,7 +3,7 @@
 use std::rc::Rc;
 
 /// Names and values, in the order first reported. Cloning shares them until one is changed.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Parameters {
     values: Rc<Vec<Pair>>,
 }
@@ -29,6 +29,11 @@ impl Parameters {
 
     pub fn get(&self, name: &[u8]) -> Option<&[u8]> {
         self.iter().find(|(known, _)| *known == name).map(|(_, value)| value)
+    }
+
+    /// Whether a clone shares these.
+    pub fn is_shared(&self) -> bool {
+        Rc::strong_count(&self.values) > 1
     }
 
     pub fn iter(&self) -> impl Iterator<Item = (&[u8], &[u8])> {

@@ -68,6 +68,11 @@ pub(super) struct Listening {
 }
 
 impl Listening {
+    /// Whether it listens to nothing, and nothing that was sent is about to change that.
+    pub fn is_quiet(&self) -> bool {
+        self.channels.is_empty() && !self.joins && !self.listened && !self.asks
+    }
+
     /// Notes a text with these effects. `idle`: whether it begins a transaction of its own; `joining`: whether a LISTEN
     /// waits for the end of the open one.
     pub fn note(&mut self, effects: Effects, idle: bool, joining: bool) {

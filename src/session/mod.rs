@@ -10,7 +10,8 @@
 //! * [`statements`]: what it has prepared, shared with everybody who prepared the same;
 //! * [`functions`]: what is known of the functions it calls;
 //! * [`channels`]: what it listens to;
-//! * [`pins`]: why it keeps its backend.
+//! * [`pins`]: why it keeps its backend;
+//! * [`rest`]: what is kept of it while its client is idle.
 
 mod changes;
 pub mod channels;
@@ -18,6 +19,7 @@ pub mod functions;
 mod names;
 mod order;
 pub mod pins;
+mod rest;
 pub mod settings;
 pub mod startup;
 pub mod statements;
@@ -40,6 +42,7 @@ use self::names::{Names, deallocated};
 use self::order::want_of;
 pub use self::order::{Bound, Order, Plan, Renamed, Want};
 pub use self::pins::Pins;
+pub use self::rest::Rested;
 pub use self::settings::{Settings, SharedSettings};
 pub use self::statements::{Statement, StatementCache, StatementCount};
 

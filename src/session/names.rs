@@ -53,6 +53,19 @@ enum Pending {
 }
 
 impl Names {
+    /// Whether everything that was sent was answered.
+    pub fn is_quiet(&self) -> bool {
+        self.pending.is_empty() && self.forgetting.is_empty()
+    }
+
+    /// What is kept of quiet ones: the unnamed statement, and the names, if there are any.
+    pub fn rest(self) -> (Option<Rc<Statement>>, Option<Box<Names>>) {
+        let Names { statements, unnamed, by_sql, portal, pending: _, forgetting: _ } = self;
+        let named = !statements.is_empty() || !by_sql.is_empty() || portal.is_some();
+        let names = named.then(|| Box::new(Names { statements, by_sql, portal, ..Names::default() }));
+        (unnamed, names)
+    }
+
     pub fn len(&self) -> usize {
         self.statements.len()
     }

@@ -183,6 +183,48 @@ fn a_name_is_taken_until_it_is_closed_or_its_parse_failed() {
 }
 
 #[test]
+fn a_session_that_rested_is_what_it_was() {
+    let mut client = client();
+    assert!(client.session.is_quiet());
+    client.query("SET a.b TO 1");
+    assert!(!client.session.is_quiet());
+    client.ready(TransactionStatus::Idle);
+    client.parse("a", "select 1");
+    assert!(!client.session.is_quiet());
+    client.session.parsed();
+    client.parse("", "select 2");
+    client.session.parsed();
+    client.query("PREPARE p AS SELECT 1");
+    client.session.completed(b"PREPARE");
+    client.ready(TransactionStatus::Idle);
+    assert!(!client.session.is_quiet(), "it is pinned");
+    client.query("DEALLOCATE p");
+    client.session.completed(b"DEALLOCATE");
+    client.ready(TransactionStatus::Idle);
+    assert!(client.session.take_may_unpin());
+    client.session.unpin(Pins::PREPARE);
+    client.parse("", "select 2");
+    client.session.parsed();
+    client.session.dialect.standard_conforming_strings = false;
+    client.session.statement_mode = true;
+    client.session.refuse_pins = true;
+    let mut client = Client { session: client.session.rest().resume(), cache: client.cache };
+    assert!(client.session.is_quiet());
+    assert_eq!(client.session.settings().get(b"a.b").map(|value| value.text()), Some(&b"1"[..]));
+    assert!(matches!(client.bind("a").order, Order::Bind { statement: Bound::Named(_), .. }));
+    assert!(matches!(client.bind("").order, Order::Bind { statement: Bound::Unnamed(_), .. }));
+    assert!(!client.session.dialect.standard_conforming_strings);
+    assert!(matches!(client.query("begin").order, Order::Refuse(_)), "statement mode");
+    client.session.answered_by_us();
+    assert!(matches!(client.query("listen a").order, Order::Refuse(_)), "pins are refused");
+    client.session.answered_by_us();
+    // RESET goes back to what the session started with, not to what it rested with.
+    client.query("RESET a.b");
+    client.ready(TransactionStatus::Idle);
+    assert!(client.session.settings().get(b"a.b").is_none());
+}
+
+#[test]
 fn the_unnamed_statement_survives_a_sync_and_not_a_query() {
     let mut client = client();
     client.parse("", "select 1");

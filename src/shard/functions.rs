@@ -3,7 +3,6 @@
 
 use std::cell::RefCell;
 use std::rc::Rc;
-use std::sync::Arc;
 use std::time::Instant;
 
 use crate::session::Pins;
@@ -11,8 +10,8 @@ use crate::session::functions::{Functions, Judgement, ask_for};
 use crate::sql::Calls;
 use crate::wire::backend::read_row;
 
+use super::pins;
 use super::relay::Relay;
-use super::{Shard, pins};
 
 /// The functions of one database, known to all its sessions on the shard.
 pub(super) type SharedFunctions = Rc<RefCell<Functions>>;
@@ -30,13 +29,6 @@ pub(super) enum Look {
     Unlisten,
 }
 
-impl Shard {
-    /// What is known of the functions of a database.
-    pub(super) fn functions(&self, database: &Arc<str>) -> SharedFunctions {
-        self.functions.borrow_mut().entry(database.clone()).or_default().clone()
-    }
-}
-
 impl Relay {
     /// Whether the functions called since the backend was taken have left nothing there. If that is not known the server
     /// is asked; if they may have left something, the session is pinned.
@@ -48,7 +40,7 @@ impl Relay {
             names: self.session.called().iter().flat_map(|calls| calls.names.iter().cloned()).collect(),
             unreadable: self.session.called().iter().any(|calls| calls.unreadable),
         };
-        let judgement = self.functions.borrow().judge(&all, Instant::now());
+        let judgement = self.tenant.functions.borrow().judge(&all, Instant::now());
         let Some(link) = self.link.as_deref_mut() else { return true };
         match judgement {
             Judgement::Unknown(names) if self.looks < LOOKS_MAX => {
@@ -85,7 +77,7 @@ impl Relay {
     pub(super) fn looked(&mut self) {
         match self.look.take().map(|look| *look) {
             Some(Look::Functions { names, found }) => {
-                let mut functions = self.functions.borrow_mut();
+                let mut functions = self.tenant.functions.borrow_mut();
                 functions.asked(names, Instant::now());
                 for (name, source) in found {
                     functions.found(&name, source.as_deref());

@@ -2,7 +2,6 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::auth::node::SaltedKeys;
@@ -11,7 +10,7 @@ use crate::auth::{Check, ClientError, Exchange, Method, Secret, exchange, hba, m
 use crate::backend::Parameters;
 use crate::config::{AuthMethod, PinPolicy, PoolMode};
 use crate::door::{Policy, Work, Worked};
-use crate::ring::{End, Socket};
+use crate::ring::{Chunk, End, Socket};
 use crate::route::Access;
 use crate::session::settings::Value;
 use crate::session::startup::Request;
@@ -24,10 +23,11 @@ use crate::wire::backend::{
 use crate::wire::startup::Packet;
 use crate::wire::{Frame, Head, Sqlstate, Violation};
 
+use super::parking::Kept;
 use super::pools;
 use super::relay::Relay;
 use super::replication::{self, Passage};
-use super::seats::Seat;
+use super::seats::{CancelSecret, Seat};
 use super::{Shard, cleanup};
 
 /// The name of the database that is the admin console.
@@ -65,54 +65,49 @@ pub(super) struct Guest {
 /// it does not keep the room that a login needs.
 pub(super) async fn serve(shard: Rc<Shard>, socket: Socket) {
     shard.connections.set(shard.connections.get() + 1);
-    if let Some(admitted) = log_in(&shard, socket).await {
-        let ring = shard.ring.clone();
-        return ring.spawn(admitted.serve());
+    match log_in(&shard, socket).await {
+        Some(Admitted::Session(relay)) => shard.start(relay),
+        Some(Admitted::Replication(passage, called)) => {
+            let ring = shard.ring.clone();
+            ring.spawn(pass(passage, called));
+        }
+        None => shard.connection_left(),
     }
-    shard.connection_left();
 }
 
-/// A client that is in.
-struct Admitted {
-    stay: Stay,
-    /// What the log calls it at the end, if connections are logged.
-    called: Option<Box<Called>>,
-}
-
-/// What it is in for.
-enum Stay {
+/// A client that is in, and what it is in for.
+enum Admitted {
     Session(Box<Relay>),
-    Replication(Box<Passage>),
+    Replication(Box<Passage>, Option<Box<Called>>),
 }
 
-struct Called {
+/// Serves a replication connection to its end.
+async fn pass(passage: Box<Passage>, called: Option<Box<Called>>) {
+    let (shard, seat) = (passage.shard.clone(), passage.seat.clone());
+    let (client, reason) = Box::pin(passage.run()).await;
+    Box::pin(shard.goodbye(client)).await;
+    shard.left(&seat, called, reason);
+}
+
+/// What the log calls a client at the end.
+pub(super) struct Called {
     user: String,
     database: String,
     peer: Option<SocketAddr>,
 }
 
-impl Admitted {
-    async fn serve(self) {
-        let (shard, seat) = match &self.stay {
-            Stay::Session(relay) => (relay.shard.clone(), relay.seat.clone()),
-            Stay::Replication(passage) => (passage.shard.clone(), passage.seat.clone()),
-        };
-        let (client, reason) = match self.stay {
-            Stay::Session(relay) => relay.run().await,
-            Stay::Replication(passage) => Box::pin(passage.run()).await,
-        };
-        Box::pin(shard.goodbye(client)).await;
-        shard.give_up_seat(&seat);
-        if let Some(called) = self.called {
+impl Shard {
+    /// A session is over, and its client has heard so.
+    pub(super) fn left(self: &Rc<Self>, seat: &Seat, called: Option<Box<Called>>, reason: &str) {
+        self.give_up_seat(seat);
+        if let Some(called) = called {
             let Called { user, database, peer } = *called;
             tracing::info!(user, database, ?peer, reason, "client left");
         }
-        shard.client_left();
-        shard.connection_left();
+        self.client_left();
+        self.connection_left();
     }
-}
 
-impl Shard {
     fn client_left(&self) {
         self.counters().clients.sub(1);
         self.shared.process.client_leave();
@@ -130,7 +125,7 @@ async fn log_in(shard: &Rc<Shard>, socket: Socket) -> Option<Admitted> {
     let timeout = shard.policy.borrow().config.auth.login_timeout;
     let mut guest = Guest { shard: shard.clone(), socket, held: Vec::new() };
     let request = match shard.ring.deadline(Instant::now() + timeout, guest.request()).await {
-        Some(Ok(request)) => Request { settings: shard.common(request.settings), ..request },
+        Some(Ok(request)) => Request { settings: shard.settings.of(request.settings), ..request },
         Some(Err(refusal)) => {
             guest.refuse(refusal).await;
             return None;
@@ -172,23 +167,31 @@ async fn log_in(shard: &Rc<Shard>, socket: Socket) -> Option<Admitted> {
                 })
             });
             let Guest { socket, held, .. } = guest;
-            let stay = match welcome {
-                Welcome::Session(session, seat, parameters, mode) => Stay::Session(Box::new(Relay::new(
-                    shard.clone(),
-                    socket,
-                    held,
-                    seat,
-                    *session,
-                    (&*request.database).into(),
-                    (&*request.user).into(),
-                    parameters,
-                    mode,
-                ))),
-                Welcome::Replication(server) => {
-                    Stay::Replication(Box::new(Passage::new(shard.clone(), socket, held, *server)))
+            return Some(match welcome {
+                Welcome::Session(session, seat, parameters, mode) => {
+                    if !held.is_empty() {
+                        // What came behind the login is the first of what comes now.
+                        socket.unreceive(Chunk::from(held));
+                    }
+                    seat.admitted.set(true);
+                    let kept = Kept {
+                        session: session.rest(),
+                        tenant: shard.tenants.of(&request.database, &request.user),
+                        reported: parameters,
+                        mode,
+                        last_link: 0,
+                        prefer: None,
+                        floor: None,
+                        since: shard.shared.moment(shard.ring.now()),
+                        called,
+                    };
+                    Admitted::Session(Box::new(Relay::new(shard.clone(), socket, seat, kept)))
                 }
-            };
-            return Some(Admitted { stay, called });
+                Welcome::Replication(server) => {
+                    let passage = Passage::new(shard.clone(), socket, held, *server);
+                    Admitted::Replication(Box::new(passage), called)
+                }
+            });
         }
         Some(Err(refusal)) => refusal,
         None => Refusal::Silent,
@@ -275,7 +278,7 @@ impl Guest {
         let console = &*request.database == CONSOLE;
         let mut session = Session::new(request.settings.clone());
         session.console = console;
-        let mut secret = vec![0u8; request.secret_size()];
+        let mut secret = CancelSecret::from_elem(0, request.secret_size());
         getrandom::fill(&mut secret).map_err(|error| {
             Report::fatal(Sqlstate::INTERNAL_ERROR, format!("no random numbers: {error}"))
         })?;
@@ -515,13 +518,13 @@ impl Guest {
             if let Some(name) = plain_name {
                 known.set(b"application_name", name.as_bytes());
             }
-            return Ok(known);
+            return Ok(self.shard.parameters.of(known));
         }
-        let (database, user): (Arc<str>, Arc<str>) = ((&*request.database).into(), (&*request.user).into());
+        let tenant = self.shard.tenants.of(&request.database, &request.user);
         let checkout = self.shard.checkout(
             pools::Request {
-                database: &database,
-                user: &user,
+                database: &tenant.database,
+                user: &tenant.user,
                 access: Access::Any,
                 last: 0,
                 settings: &request.settings,

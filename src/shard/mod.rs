@@ -6,8 +6,9 @@
 //! ├─ reactor            Ring::run: the one place that waits
 //! ├─ inbox              messages from control and from other shards
 //! ├─ a listener each    accepts, and starts a session's task for every connection
-//! ├─ a task per session login → relay → goodbye
+//! ├─ a task per session login → relay → goodbye; none while its client is idle
 //! ├─ a task per errand  opening a backend, making one fit, a cancel request
+//! ├─ unparking          starts the task of a session that had none
 //! └─ janitor            once a second: idle backends, idle clients, pools nobody uses
 //! ```
 //!
@@ -19,10 +20,12 @@
 //! * [`functions`]: what functions that a session called have left on its backend; [`pins`]: sessions that keep theirs;
 //! * [`notifications`]: LISTEN without a backend for each session;
 //! * [`replication`]: connections to the sender of the WAL, passed through;
+//! * [`parking`]: sessions without a task; [`tenants`], [`common`]: what sessions share;
 //! * [`sharing`]: what shards tell each other; [`seats`]: sessions as others see them; [`tickets`]: questions to other threads.
 
 mod cancel;
 mod cleanup;
+mod common;
 mod console;
 mod downstream;
 mod functions;
@@ -31,12 +34,14 @@ mod link;
 mod login;
 mod notifications;
 mod observing;
+mod parking;
 mod pins;
 mod pools;
 mod relay;
 mod replication;
 mod seats;
 mod sharing;
+mod tenants;
 mod tickets;
 mod upstream;
 
@@ -50,7 +55,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use glommio::{LocalExecutorBuilder, Placement};
-use rustc_hash::{FxHashMap, FxHashSet};
+use rustc_hash::FxHashMap;
 
 use crate::auth::node::SaltedKeys;
 use crate::auth::scram::Verifier;
@@ -59,16 +64,17 @@ use crate::counters::{Latencies, NodeCounters, ShardCounters};
 use crate::door::{Policy, PoolKey, ShardId, Shared, Snapshot, ToControl, ToShard};
 use crate::limits::ACCEPTS_PER_TURN_MAX;
 use crate::ring::{Chunk, Doorbell, Listener, Ring, support};
-use crate::session::{Order, Pins, SharedSettings, StatementCache, StatementCount};
+use crate::session::{Order, Pins, SharedSettings};
 use crate::topology::{Moment, NodeId, Topology};
 use crate::wire::Sqlstate;
 use crate::wire::backend::Report;
 
-use self::functions::SharedFunctions;
+use self::common::Common;
 use self::notifications::{Hub, HubKey};
 use self::observing::Observing;
 use self::pools::Slot;
-use self::seats::{Seat, Seats};
+use self::seats::{CancelSecret, Seat, Seats};
+use self::tenants::Tenants;
 use self::tickets::{Reply, Tickets};
 
 /// What a shard needs to start.
@@ -137,6 +143,7 @@ fn run(setup: Setup, ready: &mpsc::Sender<Result<(), String>>) {
         ring.spawn(inbox(shard.clone()));
         ring.spawn(janitor(shard.clone()));
         ring.spawn(watch_idle(shard.clone()));
+        ring.spawn(parking::unpark(shard.clone()));
         let _ = ready.send(Ok(()));
         ring.run().await;
         shard.pools_close();
@@ -155,16 +162,14 @@ struct Shard {
     pools: RefCell<FxHashMap<PoolKey, Rc<Slot>>>,
     /// By node, the one asked for last: looked at first, since most shards serve few databases and users.
     pools_recent: RefCell<Vec<Option<Rc<Slot>>>>,
-    /// By database and user: what a server accepts for one, it may refuse for another.
-    statements: RefCell<FxHashMap<StatementsKey, SharedStatements>>,
-    functions: RefCell<FxHashMap<Arc<str>, SharedFunctions>>,
+    tenants: Tenants,
     /// Room for frames to be collected in, so that no session keeps any and none allocates for every request.
     spare_batches: RefCell<Vec<Batch>>,
     /// How often sessions were pinned so far, in the order of [`Pins::ALL`].
     pin_counts: [Cell<u64>; Pins::ALL.len()],
-    /// What sessions have started with, each once.
-    settings: RefCell<FxHashSet<SharedSettings>>,
-    statement_count: Rc<StatementCount>,
+    /// What sessions have set, and what was reported to them.
+    settings: Common<SharedSettings>,
+    parameters: Common<Parameters>,
     seats: Seats,
     hubs: RefCell<FxHashMap<HubKey, Rc<Hub>>>,
     tickets: Rc<Tickets>,
@@ -191,11 +196,6 @@ struct Shard {
     count: Cell<u64>,
 }
 
-/// Database and user.
-type StatementsKey = (Arc<str>, Arc<str>);
-/// One cache of statements, shared by the sessions of a database and user.
-type SharedStatements = Rc<RefCell<StatementCache>>;
-
 /// Database, user, settings.
 type LoginKey = (Rc<str>, Rc<str>, SharedSettings);
 
@@ -215,12 +215,11 @@ impl Shard {
             observing: Observing::default(),
             pools: RefCell::default(),
             pools_recent: RefCell::default(),
-            statements: RefCell::default(),
-            functions: RefCell::default(),
+            tenants: Tenants::new(id),
             spare_batches: RefCell::default(),
             pin_counts: Default::default(),
-            settings: RefCell::default(),
-            statement_count: Rc::new(StatementCount::new(id.0)),
+            settings: Common::default(),
+            parameters: Common::default(),
             seats: Seats::default(),
             hubs: RefCell::default(),
             tickets: Rc::default(),
@@ -258,13 +257,6 @@ impl Shard {
         self.counters().nodes.get(node.index()).map_or(0, |counters| counters.leases.read())
     }
 
-    /// The statements that sessions of this database and user have prepared.
-    fn statements(&self, database: &Arc<str>, user: &Arc<str>) -> SharedStatements {
-        let key = (database.clone(), user.clone());
-        let new = || Rc::new(RefCell::new(StatementCache::new(self.statement_count.clone())));
-        self.statements.borrow_mut().entry(key).or_insert_with(new).clone()
-    }
-
     /// Takes back the room of a batch.
     fn spare_batch(&self, mut batch: Batch) {
         batch.clear();
@@ -272,21 +264,6 @@ impl Shard {
         if (1..=BATCH_KEPT).contains(&batch.capacity()) && spare.len() < SPARE_BATCHES_MAX {
             spare.push(batch);
         }
-    }
-
-    /// The settings that are equal to these, if sessions have any, so that whoever compares them need not look inside.
-    fn common(&self, settings: SharedSettings) -> SharedSettings {
-        let mut known = self.settings.borrow_mut();
-        if let Some(common) = known.get(&settings) {
-            return common.clone();
-        }
-        if known.len() >= SETTINGS_KEPT_MAX {
-            known.retain(|settings| Rc::strong_count(settings) > 1);
-        }
-        if known.len() < SETTINGS_KEPT_MAX {
-            known.insert(settings.clone());
-        }
-        settings
     }
 
     /// A number that is unique within the shard.
@@ -306,14 +283,18 @@ impl Shard {
     }
 
     /// A seat for a new session.
-    fn seat(&self, secret: Vec<u8>) -> Rc<Seat> {
-        self.seat_like(BackendKey { process_id: 0, secret })
+    fn seat(&self, secret: CancelSecret) -> Rc<Seat> {
+        self.seat_with(0, secret)
     }
 
     /// A seat with this secret, and with this process id unless somebody here has it.
-    fn seat_like(&self, key: BackendKey) -> Rc<Seat> {
+    fn seat_like(&self, key: &BackendKey) -> Rc<Seat> {
+        self.seat_with(key.process_id, CancelSecret::from_slice(&key.secret))
+    }
+
+    fn seat_with(&self, process_id: u32, secret: CancelSecret) -> Rc<Seat> {
         // Positive as a signed number: some drivers print it as one.
-        self.seats.take(self.next_id(), key.process_id, || (self.random() >> 33) as u32, key.secret)
+        self.seats.take(self.next_id(), process_id, || (self.random() >> 33) as u32, secret)
     }
 
     /// A session is over.
@@ -431,8 +412,6 @@ async fn inbox(shard: Rc<Shard>) {
 /// Frames of a client, with what is to be done with each.
 type Batch = Vec<(Order, Chunk)>;
 
-/// Different settings of startup packets that are kept.
-const SETTINGS_KEPT_MAX: usize = 1_000;
 /// Frames for which room is kept.
 const BATCH_KEPT: usize = 64;
 /// How often it is kept: as many sessions may be at it at once.
@@ -479,20 +458,22 @@ async fn watch_idle(shard: Rc<Shard>) {
 /// Upkeep once a second.
 async fn janitor(shard: Rc<Shard>) {
     let mut rounds = 0u64;
+    let mut parked = Instant::now();
     loop {
         shard.ring.sleep_until(Instant::now() + JANITOR_INTERVAL).await;
         rounds += 1;
         shard.suspects.set(0);
         shard.pools_upkeep();
-        if rounds.is_multiple_of(STATEMENTS_SWEEP) {
-            for statements in shard.statements.borrow().values() {
-                statements.borrow_mut().sweep();
-            }
-            // Caches that no session uses and that hold nothing.
-            shard
-                .statements
-                .borrow_mut()
-                .retain(|_, statements| Rc::strong_count(statements) > 1 || !statements.borrow().is_empty());
+        if rounds.is_multiple_of(SWEEP_ROUNDS) {
+            shard.tenants.sweep();
+            shard.settings.sweep();
+            shard.parameters.sweep();
+        }
+        if shard.park_idle().await {
+            parked = Instant::now();
+        }
+        if parked.elapsed() < parking::GIVE_BACK_FOR {
+            parking::give_back();
         }
         let idle_max = shard.policy.borrow().config.pool.client_idle_timeout;
         if !idle_max.is_zero() {
@@ -521,8 +502,8 @@ const GOODBYE_MAX: Duration = Duration::from_secs(2);
 const STOP_MAX: Duration = Duration::from_millis(500);
 /// How often upkeep runs.
 const JANITOR_INTERVAL: Duration = Duration::from_secs(1);
-/// Rounds of upkeep between two looks for statements nobody uses.
-const STATEMENTS_SWEEP: u64 = 60;
+/// Rounds of upkeep between two looks for what nobody uses: statements, tenants, settings.
+const SWEEP_ROUNDS: u64 = 60;
 /// How often a listener looks whether the shard drains.
 const ACCEPT_LOOK: Duration = Duration::from_millis(500);
 /// How long a listener pauses after a failure.

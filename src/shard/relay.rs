@@ -13,7 +13,6 @@
 
 use std::future::poll_fn;
 use std::rc::Rc;
-use std::sync::Arc;
 use std::task::Poll;
 use std::time::Instant;
 
@@ -26,11 +25,14 @@ use crate::topology::{Moment, NodeId};
 use crate::wire::Sqlstate;
 use crate::wire::backend::{Report, TransactionStatus, put_ready};
 
-use super::functions::{Look, SharedFunctions};
+use super::Shard;
+use super::functions::Look;
+use super::login::Called;
 use super::notifications::Listening;
+use super::parking::Kept;
 use super::pools::{Lease, Request};
 use super::seats::Seat;
-use super::{Shard, SharedStatements};
+use super::tenants::Tenant;
 
 /// See the module's text.
 pub(super) struct Relay {
@@ -38,11 +40,7 @@ pub(super) struct Relay {
     pub(super) client: Socket,
     pub(super) seat: Rc<Seat>,
     pub(super) session: Session,
-    pub(super) database: Arc<str>,
-    pub(super) user: Arc<str>,
-    pub(super) statements: SharedStatements,
-    /// What is known of the functions of its database.
-    pub(super) functions: SharedFunctions,
+    pub(super) tenant: Rc<Tenant>,
     /// What is being asked about them, and how often that was.
     pub(super) look: Option<Box<Look>>,
     pub(super) looks: u32,
@@ -54,7 +52,7 @@ pub(super) struct Relay {
     pub(super) shows_channels: bool,
     /// What the client was told of its session's parameters.
     pub(super) reported: Parameters,
-    mode: PoolMode,
+    pub(super) mode: PoolMode,
     pub(super) link: Option<Lease>,
     pub(super) outgoing: Outgoing,
     /// Frames collected until it is clear what they need.
@@ -91,18 +89,20 @@ pub(super) struct Relay {
     pub(super) moving: bool,
     /// True exactly when the client waits for its ReadyForQuery until the backend has what its session started with.
     pub(super) restoring: bool,
-    last_link: u64,
+    pub(super) last_link: u64,
     /// The node that served its last read.
-    prefer: Option<NodeId>,
+    pub(super) prefer: Option<NodeId>,
     pub(super) wrote: bool,
-    lease_wrote: bool,
+    pub(super) lease_wrote: bool,
     /// When its last write was answered.
-    floor: Option<Moment>,
+    pub(super) floor: Option<Moment>,
     /// When the request that is being served came.
     pub(super) asked: Option<Instant>,
     pub(super) counted_pins: Pins,
     /// When it logged in.
-    since: Moment,
+    pub(super) since: Moment,
+    /// What the log calls it at the end, if connections are logged.
+    pub(super) called: Option<Box<Called>>,
 }
 
 /// The client's stream of frames: where in it we are.
@@ -139,29 +139,11 @@ pub(super) enum Ending {
 }
 
 impl Relay {
-    #[allow(clippy::too_many_arguments)]
-    pub(super) fn new(
-        shard: Rc<Shard>,
-        client: Socket,
-        held: Vec<u8>,
-        seat: Rc<Seat>,
-        session: Session,
-        database: Arc<str>,
-        user: Arc<str>,
-        reported: Parameters,
-        mode: PoolMode,
-    ) -> Relay {
-        if !held.is_empty() {
-            // What came behind the login is the first of what comes now.
-            client.unreceive(Chunk::from(held));
-        }
-        seat.admitted.set(true);
-        let since = shard.shared.moment(shard.ring.now());
-        let statements = shard.statements(&database, &user);
-        let functions = shard.functions(&database);
+    /// A session at rest gets to work.
+    pub(super) fn new(shard: Rc<Shard>, client: Socket, seat: Rc<Seat>, kept: Kept) -> Relay {
+        let Kept { session, tenant, reported, mode, last_link, prefer, floor, since, called } = kept;
         Relay {
-            statements,
-            functions,
+            tenant,
             look: None,
             looks: 0,
             listening: None,
@@ -170,9 +152,7 @@ impl Relay {
             shard,
             client,
             seat,
-            session,
-            database,
-            user,
+            session: session.resume(),
             reported,
             mode,
             link: None,
@@ -195,20 +175,31 @@ impl Relay {
             on_replica: false,
             moving: false,
             restoring: false,
-            last_link: 0,
-            prefer: None,
+            last_link,
+            prefer,
             wrote: false,
             lease_wrote: false,
-            floor: None,
+            floor,
             asked: None,
             counted_pins: Pins::NONE,
             since,
+            called,
         }
     }
 
-    /// Serves the session to its end. What is left of it: the connection to its client, with the last words on their way,
-    /// and how it ended.
-    pub(super) async fn run(mut self: Box<Self>) -> (Socket, &'static str) {
+    /// The task of a session: serves it to its end, or until it is parked.
+    pub(super) async fn serve(mut self: Box<Self>) {
+        if !self.run().await {
+            return self.park();
+        }
+        let (shard, seat, called) = (self.shard.clone(), self.seat.clone(), self.called.take());
+        let (client, reason) = self.finish();
+        Box::pin(shard.goodbye(client)).await;
+        shard.left(&seat, called, reason);
+    }
+
+    /// Serves the session. False when nothing happens for so long that it is to be parked.
+    async fn run(&mut self) -> bool {
         while self.end.is_none() {
             self.leave_if_cut();
             let mut progressed = self.downstream();
@@ -267,10 +258,13 @@ impl Relay {
             self.look_around();
             if !progressed && self.end.is_none() {
                 self.tell_idle();
+                if self.seat.may_park.take() && self.may_park() {
+                    return false;
+                }
                 self.pause().await;
             }
         }
-        self.finish()
+        true
     }
 
     /// It is over, for this reason.
@@ -398,8 +392,8 @@ impl Relay {
             },
         };
         Request {
-            database: &self.database,
-            user: &self.user,
+            database: &self.tenant.database,
+            user: &self.tenant.user,
             access,
             last: self.last_link,
             settings: self.session.settings(),
@@ -654,7 +648,8 @@ impl Relay {
         }
     }
 
-    /// Ends the session: what it leaves behind is put in order elsewhere.
+    /// Ends the session: what it leaves behind is put in order elsewhere. What is left of it: the connection to its client,
+    /// with the last words on their way, and how it ended.
     fn finish(mut self: Box<Self>) -> (Socket, &'static str) {
         if !self.counted_pins.is_empty() {
             self.shard.counters().pinned.sub(1);
@@ -686,13 +681,13 @@ impl Relay {
     /// A statement of this session was accepted by a server.
     pub(super) fn parsed(&mut self) {
         if let Some(statement) = self.session.parsed() {
-            self.shard.accepted(&self.database, &self.user, &statement);
+            self.shard.accepted(&self.tenant, &statement);
         }
     }
 
     /// What was sent may have changed functions, and was answered.
     pub(super) fn defined(&self) {
-        self.shard.defined(&self.database);
+        self.shard.defined(&self.tenant.database);
     }
 
     /// What was sent may have changed how logins turn out, and its transaction is over.
@@ -702,12 +697,12 @@ impl Relay {
 
     /// The database this session belongs to.
     pub(super) fn database(&self) -> &str {
-        &self.database
+        &self.tenant.database
     }
 
     /// The user this session belongs to.
     pub(super) fn user(&self) -> &str {
-        &self.user
+        &self.tenant.user
     }
 
     /// Whether another message may be sent to the server.

@@ -92,7 +92,7 @@ impl Guest {
             }
         };
         // It is called what the server calls it, so that it is found in pg_stat_replication.
-        let seat = self.shard.seat_like(key.clone());
+        let seat = self.shard.seat_like(&key);
         *seat.target.borrow_mut() =
             Some(Rc::new(Target { node, primary: Cell::new(true), address, key, cancels: Cell::default() }));
         self.shard.node_counters(node, |node| node.backends.add(1));

@@ -1,5 +1,6 @@
 //! The sessions of one shard as others see them: whom a cancel request means, who has been idle for too long, who has to
-//! leave. Each session's task looks at its own seat when it is woken.
+//! leave. Each session's task looks at its own seat when it is woken; that of a session without a task, which is
+//! [parked](super::parking), is started by it.
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -7,6 +8,7 @@ use std::task::Waker;
 use std::time::Instant;
 
 use rustc_hash::FxHashMap;
+use smallvec::SmallVec;
 use subtle::ConstantTimeEq;
 
 use crate::backend::BackendKey;
@@ -14,13 +16,14 @@ use crate::ring::{Address, Ring};
 use crate::topology::NodeId;
 use crate::wire::backend::Report;
 
+use super::parking::Parked;
 use super::pins::Pinned;
 
 /// One session's seat.
 pub(super) struct Seat {
     pub id: u64,
     pub process_id: u32,
-    secret: Vec<u8>,
+    secret: CancelSecret,
     /// Whom to cancel: the backend that works for the session.
     pub target: RefCell<Option<Rc<Target>>>,
     /// Whether a cancel came while it waited for a backend.
@@ -42,7 +45,16 @@ pub(super) struct Seat {
     pub resting: Cell<bool>,
     /// Why it keeps its backend, if it does.
     pub pinned: RefCell<Option<Box<Pinned>>>,
+    /// True exactly when it is to be parked as soon as that is possible.
+    pub may_park: Cell<bool>,
+    /// Whether it is in the list of those with a task.
+    listed: Cell<bool>,
+    /// The session itself, while it has no task.
+    parked: RefCell<Option<Box<Parked>>>,
 }
+
+/// What a cancel request must know, 4 or 32 bytes; the short one takes no room elsewhere.
+pub(super) type CancelSecret = SmallVec<[u8; 16]>;
 
 /// A backend at work.
 pub(super) struct Target {
@@ -66,11 +78,29 @@ impl Seat {
         }
     }
 
-    /// Wakes the session's task.
+    /// Wakes the session's task, or has it started.
     pub fn wake(&self, ring: &Ring) {
         if let Some(waker) = &*self.waker.borrow() {
             ring.wake_by_ref(waker);
+        } else if self.is_parked() {
+            ring.stir(self.process_id);
         }
+    }
+
+    /// Takes the session out of its task, which ends.
+    pub fn park(&self, session: Box<Parked>) {
+        *self.waker.borrow_mut() = None;
+        *self.parked.borrow_mut() = Some(session);
+        self.idle.set(true);
+    }
+
+    /// The session, if it is parked: it gets a task.
+    pub fn unpark(&self) -> Option<Box<Parked>> {
+        self.parked.borrow_mut().take()
+    }
+
+    fn is_parked(&self) -> bool {
+        self.parked.borrow().is_some()
     }
 
     /// Tells the session to leave, with these words for its client.
@@ -97,14 +127,21 @@ impl Seat {
 /// All seats of a shard.
 #[derive(Default)]
 pub(super) struct Seats {
-    by_id: RefCell<FxHashMap<u64, Rc<Seat>>>,
     by_process_id: RefCell<FxHashMap<u32, Rc<Seat>>>,
+    /// Those with a task, and some that had one a moment ago.
+    busy: RefCell<Vec<Rc<Seat>>>,
 }
 
 impl Seats {
     /// A seat for a session. The process id, `preferred` if that can be, is free within the shard; the secret tells shards
     /// apart.
-    pub fn take(&self, id: u64, preferred: u32, process_id: impl Fn() -> u32, secret: Vec<u8>) -> Rc<Seat> {
+    pub fn take(
+        &self,
+        id: u64,
+        preferred: u32,
+        process_id: impl Fn() -> u32,
+        secret: CancelSecret,
+    ) -> Rc<Seat> {
         let mut by_process_id = self.by_process_id.borrow_mut();
         let mut candidate = preferred;
         while candidate == 0 || by_process_id.contains_key(&candidate) {
@@ -125,27 +162,53 @@ impl Seats {
             cut: Cell::default(),
             resting: Cell::default(),
             pinned: RefCell::default(),
+            may_park: Cell::default(),
+            listed: Cell::default(),
+            parked: RefCell::default(),
         });
         by_process_id.insert(candidate, seat.clone());
-        self.by_id.borrow_mut().insert(id, seat.clone());
         seat
     }
 
     pub fn give_up(&self, seat: &Seat) {
-        self.by_id.borrow_mut().remove(&seat.id);
         self.by_process_id.borrow_mut().remove(&seat.process_id);
+    }
+
+    /// The session with this process id.
+    pub fn of(&self, process_id: u32) -> Option<Rc<Seat>> {
+        self.by_process_id.borrow().get(&process_id).cloned()
     }
 
     /// The session that a cancel request means. Secrets are compared in constant time.
     pub fn meant_by(&self, process_id: u32, secret: &[u8]) -> Option<Rc<Seat>> {
-        let by_process_id = self.by_process_id.borrow();
-        let seat = by_process_id.get(&process_id)?;
-        bool::from(seat.secret.as_slice().ct_eq(secret)).then(|| seat.clone())
+        let seat = self.of(process_id)?;
+        bool::from(seat.secret.as_slice().ct_eq(secret)).then_some(seat)
     }
 
     /// All of them, at this moment.
     pub fn all(&self) -> Vec<Rc<Seat>> {
-        self.by_id.borrow().values().cloned().collect()
+        self.by_process_id.borrow().values().cloned().collect()
+    }
+
+    /// A session got a task.
+    pub fn busy(&self, seat: &Rc<Seat>) {
+        if !seat.listed.replace(true) {
+            self.busy.borrow_mut().push(seat.clone());
+        }
+    }
+
+    /// Those with a task that have been doing nothing since `moment`.
+    pub fn idle_since(&self, moment: Instant) -> Vec<Rc<Seat>> {
+        let mut busy = self.busy.borrow_mut();
+        busy.retain(|seat| {
+            // Nobody but this list has a seat that was given up.
+            let stays = !seat.is_parked() && Rc::strong_count(seat) > 1;
+            seat.listed.set(stays);
+            stays
+        });
+        let room = 2 * busy.len();
+        busy.shrink_to(room);
+        busy.iter().filter(|seat| seat.idle.get() && seat.heard.get() <= moment).cloned().collect()
     }
 }
 

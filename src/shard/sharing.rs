@@ -14,6 +14,7 @@ use crate::sql::Dialect;
 use crate::topology::Moment;
 use crate::wire::frontend::Parse;
 
+use super::tenants::Tenant;
 use super::{Shard, lending};
 
 impl Shard {
@@ -27,13 +28,13 @@ impl Shard {
 
     /// A server has accepted this statement for the first time. On another shard a client that prepares it need not wait
     /// for a backend: a thread with many connections may be the one that all backends wait for.
-    pub(super) fn accepted(&self, database: &str, user: &str, statement: &Statement) {
+    pub(super) fn accepted(&self, tenant: &Tenant, statement: &Statement) {
         if statement.text().len() > SHARED_TEXT_MAX || !statement.is_usual() {
             return;
         }
         self.tell_others(|| ToShard::Accepted {
-            database: database.into(),
-            user: user.into(),
+            database: (*tenant.database).into(),
+            user: (*tenant.user).into(),
             text: statement.text().into(),
             query: statement.query().len(),
         });
@@ -41,9 +42,9 @@ impl Shard {
 
     /// Another shard's server has accepted a statement.
     pub(super) fn accepted_elsewhere(&self, database: &str, user: &str, text: &[u8], query: usize) {
-        let statements = self.statements(&database.into(), &user.into());
+        let tenant = self.tenants.of(database, user);
         let parse = Parse { name: b"", query: &text[..query], text };
-        statements.borrow_mut().intern(&parse, Dialect::default()).accepted();
+        tenant.statements.borrow_mut().intern(&parse, Dialect::default()).accepted();
     }
 
     /// Functions of this database may have changed.
@@ -54,9 +55,7 @@ impl Shard {
 
     /// The same, seen by another shard.
     pub(super) fn defined_elsewhere(&self, database: &str) {
-        if let Some(functions) = self.functions.borrow().get(database) {
-            functions.borrow_mut().forget();
-        }
+        self.tenants.forget_functions(database);
     }
 
     /// A statement is about to be sent that a server refuses while anybody is connected to this database.

@@ -164,7 +164,7 @@ impl Relay {
             return Ok(());
         }
         let plan = {
-            let mut statements = self.statements.borrow_mut();
+            let mut statements = self.tenant.statements.borrow_mut();
             self.session.handle(tag, &frame[HEAD_SIZE..], whole, &mut statements)?
         };
         for database in self.session.take_vacating() {

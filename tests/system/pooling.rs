@@ -3,6 +3,7 @@
 mod administration;
 mod functions;
 mod limits;
+mod parking;
 mod pins;
 mod settings;
 mod vanishing;

@@ -230,7 +230,7 @@ pub(super) fn shards(counters: &[ShardCounters], gathered: &Gathered) -> Answer 
         let of_nodes = |counter: fn(&NodeCounters) -> &Counter| {
             shard.nodes.iter().map(|node| counter(node).read()).sum()
         };
-        let numbers: [u64; 13] = [
+        let numbers: [u64; 14] = [
             index as u64,
             shard.epoch.read(),
             shard.clients.read(),
@@ -242,6 +242,7 @@ pub(super) fn shards(counters: &[ShardCounters], gathered: &Gathered) -> Answer 
             shard.bytes_in.read(),
             shard.bytes_out.read(),
             shard.pinned.read(),
+            shard.parked.read(),
             of_nodes(|node| &node.backends),
             of_nodes(|node| &node.leases),
         ];
@@ -421,6 +422,7 @@ const SHARDS: &[&str] = &[
     "bytes_in",
     "bytes_out",
     "pinned",
+    "parked",
     "backends",
     "leases",
     "answers",

@@ -155,7 +155,11 @@ impl Relay {
 
     fn hub_key(&self) -> HubKey {
         let encoding = self.reported.get(b"client_encoding").unwrap_or(b"UTF8");
-        HubKey { database: self.database.clone(), user: self.user.clone(), encoding: encoding.into() }
+        HubKey {
+            database: self.tenant.database.clone(),
+            user: self.tenant.user.clone(),
+            encoding: encoding.into(),
+        }
     }
 
     /// What the hub hears from this backend belongs to whoever has it by then: a session that listens gets none of which
