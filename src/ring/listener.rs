@@ -6,7 +6,9 @@ use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::task::{Poll, Waker};
 
 use io_uring::{cqueue, opcode, types};
+use socket2::SockRef;
 
+use super::socket::tune;
 use super::{Inner, Kind, Ring, Socket, Tag};
 
 /// A bound, listening socket, before a ring takes it.
@@ -29,7 +31,9 @@ pub struct Listener {
 }
 
 impl Listener {
+    /// Starts to listen for the ring. Connections accepted from here on are [tuned](Socket::tune).
     pub fn new(ring: &Ring, socket: ListenerSocket) -> Listener {
+        tune(SockRef::from(&socket));
         let mut inner = ring.inner.borrow_mut();
         let generation = inner.next_generation();
         let slot = inner.listeners.insert(ListenerSlot {

@@ -317,18 +317,23 @@ impl Socket {
 
     /// Sends small messages at once (TCP only) and notices peers that vanished without a word.
     pub fn tune(&self) {
-        let slot = self.slot();
-        let socket = SockRef::from(&*slot);
-        // On unix sockets these fail, and mean nothing there.
-        let _ = socket.set_tcp_nodelay(true);
-        let _ = socket.set_tcp_keepalive(
-            &socket2::TcpKeepalive::new().with_time(KEEPALIVE_TIME).with_interval(KEEPALIVE_INTERVAL),
-        );
+        tune(SockRef::from(&*self.slot()));
     }
 
     /// The peer's address; `None` for unix sockets and broken connections.
     pub fn peer(&self) -> Option<SocketAddr> {
         SockRef::from(&*self.slot()).peer_addr().ok().and_then(|address| address.as_socket())
+    }
+
+    /// Whether it is [tuned](Self::tune).
+    #[cfg(test)]
+    pub(super) fn tuned(&self) -> bool {
+        let slot = self.slot();
+        let socket = SockRef::from(&*slot);
+        socket.tcp_nodelay().is_ok_and(|set| set)
+            && socket.keepalive().is_ok_and(|set| set)
+            && socket.tcp_keepalive_time().is_ok_and(|time| time == KEEPALIVE_TIME)
+            && socket.tcp_keepalive_interval().is_ok_and(|interval| interval == KEEPALIVE_INTERVAL)
     }
 
     /// Whether each receive takes one buffer only.
@@ -730,6 +735,15 @@ impl Inner {
             self.sockets.remove(index as usize);
         }
     }
+}
+
+/// See [`Socket::tune`]. What a listener accepts is tuned as it is (Linux copies its options).
+pub(super) fn tune(socket: SockRef<'_>) {
+    // On unix sockets these fail, and mean nothing there.
+    let _ = socket.set_tcp_nodelay(true);
+    let _ = socket.set_tcp_keepalive(
+        &socket2::TcpKeepalive::new().with_time(KEEPALIVE_TIME).with_interval(KEEPALIVE_INTERVAL),
+    );
 }
 
 /// Chunks up to this many bytes are copied together with their neighbours instead of being sent from where they are.

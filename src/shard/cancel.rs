@@ -55,7 +55,7 @@ impl Shard {
             seat.wake(&self.ring);
             return None;
         }
-        let target = seat.target.borrow().clone()?;
+        let target = seat.target()?;
         send(self.clone(), target.clone());
         Some(target)
     }

@@ -120,8 +120,6 @@ impl Shard {
 }
 
 async fn log_in(shard: &Rc<Shard>, socket: Socket) -> Option<Admitted> {
-    socket.tune();
-    let peer = socket.peer();
     let timeout = shard.policy.borrow().config.auth.login_timeout;
     let mut guest = Guest { shard: shard.clone(), socket, held: Vec::new() };
     let request = match shard.ring.deadline(Instant::now() + timeout, guest.request()).await {
@@ -149,11 +147,12 @@ async fn log_in(shard: &Rc<Shard>, socket: Socket) -> Option<Admitted> {
     }
     // From here on the client counts, and must be counted out on every path.
     shard.counters().clients.add(1);
-    let welcome = guest.admit(&request, peer.map(|peer| peer.ip()));
+    let welcome = guest.admit(&request);
     let refusal = match shard.ring.deadline(Instant::now() + timeout, welcome).await {
         Some(Ok(welcome)) => {
             shard.counters().logins.add(1);
             let called = shard.policy.borrow().config.log.connections.then(|| {
+                let peer = guest.socket.peer();
                 tracing::info!(
                     user = &*request.user,
                     database = &*request.database,
@@ -198,6 +197,7 @@ async fn log_in(shard: &Rc<Shard>, socket: Socket) -> Option<Admitted> {
     };
     shard.counters().logins_refused.add(1);
     if let Refusal::Told(report) = &refusal {
+        let peer = guest.socket.peer();
         tracing::info!(
             user = &*request.user, database = &*request.database, ?peer,
             sqlstate = %report.sqlstate, message = report.message, "login refused"
@@ -259,13 +259,13 @@ impl Guest {
     }
 
     /// Lets the client prove who it is, and gives it what it came for: all that is sent up to the first ReadyForQuery.
-    async fn admit(&mut self, request: &Request, peer: Option<IpAddr>) -> Result<Welcome, Refusal> {
+    async fn admit(&mut self, request: &Request) -> Result<Welcome, Refusal> {
         if let Some(unknown) = &request.negotiate {
             let unknown: Vec<&[u8]> = unknown.iter().map(Vec::as_slice).collect();
             self.socket.send_with(|out| put_negotiate_version(out, request.minor, &unknown));
         }
         let policy = self.shard.policy.borrow().clone();
-        self.authenticate(&policy, request, peer).await?;
+        self.authenticate(&policy, request).await?;
         if let Some(asked) = &request.replication {
             let server = self.replicate(request, asked).await?;
             return Ok(Welcome::Replication(Box::new(server)));
@@ -278,8 +278,7 @@ impl Guest {
         let console = &*request.database == CONSOLE;
         let mut session = Session::new(request.settings.clone());
         session.console = console;
-        let mut secret = CancelSecret::from_elem(0, request.secret_size());
-        getrandom::fill(&mut secret).map_err(|error| {
+        let secret = CancelSecret::random(request.secret_size()).map_err(|error| {
             Report::fatal(Sqlstate::INTERNAL_ERROR, format!("no random numbers: {error}"))
         })?;
         let mode = policy.config.mode_for(&request.database, &request.user);
@@ -315,33 +314,23 @@ impl Guest {
         });
     }
 
-    async fn authenticate(
-        &mut self,
-        policy: &Policy,
-        request: &Request,
-        peer: Option<IpAddr>,
-    ) -> Result<(), Refusal> {
+    async fn authenticate(&mut self, policy: &Policy, request: &Request) -> Result<(), Refusal> {
         let (user, database) = (&*request.user, &*request.database);
-        let from = peer.map_or("[local]".to_owned(), |address| address.to_string());
         let physical = request.replication.as_ref().is_some_and(|asked| !asked.logical);
-        let whom = match physical {
-            true => format!("host \"{from}\", user \"{user}\", physical replication"),
-            false => format!("host \"{from}\", user \"{user}\", database \"{database}\""),
-        };
         let method = match policy.config.auth.method {
             AuthMethod::Trust => Method::Trust,
             AuthMethod::Password => Method::Password,
             AuthMethod::Md5 => Method::Md5,
             AuthMethod::ScramSha256 => Method::ScramSha256,
             AuthMethod::Hba => {
-                let peer = peer.map_or(hba::Peer::Local, hba::Peer::Tcp);
+                let peer = self.ip().map_or(hba::Peer::Local, hba::Peer::Tcp);
                 let target = match physical {
                     true => hba::Target::Replication,
                     false => hba::Target::Database(database),
                 };
                 let method = policy.hba.as_ref().and_then(|hba| hba.method(peer, false, target, user));
                 method.ok_or_else(|| {
-                    let message = format!("no hba entry for {whom}, no encryption");
+                    let message = format!("no hba entry for {}, no encryption", self.whom(request));
                     Report::fatal(Sqlstate::INVALID_AUTHORIZATION, message)
                 })?
             }
@@ -356,7 +345,7 @@ impl Guest {
             Exchange::Reject => {
                 return Err(Report::fatal(
                     Sqlstate::INVALID_AUTHORIZATION,
-                    format!("the hba file rejects connection for {whom}, no encryption"),
+                    format!("the hba file rejects connection for {}, no encryption", self.whom(request)),
                 )
                 .into());
             }
@@ -384,6 +373,21 @@ impl Guest {
             }
         };
         proven.then_some(()).ok_or_else(|| wrong(ClientError::WrongPassword))
+    }
+
+    /// Where the client connects from, if not by a unix socket.
+    fn ip(&self) -> Option<IpAddr> {
+        self.socket.peer().map(|peer| peer.ip())
+    }
+
+    /// Who asks for what, in the words of PostgreSQL's messages about its hba file.
+    fn whom(&self, request: &Request) -> String {
+        let (user, database) = (&*request.user, &*request.database);
+        let from = self.ip().map_or_else(|| "[local]".to_owned(), |address| address.to_string());
+        match request.replication.as_ref().is_some_and(|asked| !asked.logical) {
+            true => format!("host \"{from}\", user \"{user}\", physical replication"),
+            false => format!("host \"{from}\", user \"{user}\", database \"{database}\""),
+        }
     }
 
     async fn scram(

@@ -289,7 +289,7 @@ impl Shard {
 
     /// A seat with this secret, and with this process id unless somebody here has it.
     fn seat_like(&self, key: &BackendKey) -> Rc<Seat> {
-        self.seat_with(key.process_id, CancelSecret::from_slice(&key.secret))
+        self.seat_with(key.process_id, CancelSecret::of(&key.secret))
     }
 
     fn seat_with(&self, process_id: u32, secret: CancelSecret) -> Rc<Seat> {

@@ -231,6 +231,6 @@ mod tests {
         // sockets (ring::sockets) and one in the table of seats, each up to twice as large after it has grown.
         let seat = size_of::<Seat>() + 2 * size_of::<usize>();
         let parked = size_of::<Parked>();
-        assert!(seat <= 192 && parked <= 128, "{seat} and {parked} bytes for every idle client");
+        assert!(seat <= 128 && parked <= 128, "{seat} and {parked} bytes for every idle client");
     }
 }

@@ -412,7 +412,7 @@ impl Relay {
         self.seat.cancelled.set(false);
         self.on_replica = self.shard.topology.borrow().primary != Some(link.key.node);
         link.target.primary.set(!self.on_replica);
-        *self.seat.target.borrow_mut() = Some(link.target.clone());
+        self.seat.aim(Some(link.target.clone()));
         if !self.on_replica {
             self.shard.shared.process.lend(link.target.key.process_id, self.seat.process_id);
         }
@@ -532,7 +532,7 @@ impl Relay {
 
     /// Gives the backend back.
     pub(super) fn hand_back(&mut self) {
-        *self.seat.target.borrow_mut() = None;
+        self.seat.aim(None);
         if let Some(mut link) = self.link.take() {
             self.last_link = link.id;
             // What was called and could not be judged any more.
@@ -557,7 +557,7 @@ impl Relay {
     /// The backend is gone while the session had it, or is given up for this `reason`.
     pub(super) fn lost(&mut self, reason: &'static str) {
         let Some(mut link) = self.link.take() else { return };
-        *self.seat.target.borrow_mut() = None;
+        self.seat.aim(None);
         let torn = link.incoming.passing > 0 && link.incoming.forward;
         let restoring = std::mem::take(&mut self.restoring);
         let readies = link.backend.ledger.readies() + usize::from(restoring);

@@ -93,8 +93,13 @@ impl Guest {
         };
         // It is called what the server calls it, so that it is found in pg_stat_replication.
         let seat = self.shard.seat_like(&key);
-        *seat.target.borrow_mut() =
-            Some(Rc::new(Target { node, primary: Cell::new(true), address, key, cancels: Cell::default() }));
+        seat.aim(Some(Rc::new(Target {
+            node,
+            primary: Cell::new(true),
+            address,
+            key,
+            cancels: Cell::default(),
+        })));
         self.shard.node_counters(node, |node| node.backends.add(1));
         self.greet(&parameters, &seat);
         Ok(Server { shard: self.shard.clone(), seat, node, socket, rest, _place: place })
@@ -150,7 +155,7 @@ impl Passage {
         let reason = self.pass().await;
         let Passage { shard, seat, client, server, .. } = self;
         // Nothing runs at the server any more by the time this is said.
-        *seat.target.borrow_mut() = None;
+        seat.aim(None);
         drop(server);
         if seat.cut.replace(false) {
             shard.was_cut();

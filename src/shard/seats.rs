@@ -2,13 +2,12 @@
 //! leave. Each session's task looks at its own seat when it is woken; that of a session without a task, which is
 //! [parked](super::parking), is started by it.
 
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::rc::Rc;
 use std::task::Waker;
 use std::time::Instant;
 
 use rustc_hash::FxHashMap;
-use smallvec::SmallVec;
 use subtle::ConstantTimeEq;
 
 use crate::backend::BackendKey;
@@ -25,12 +24,12 @@ pub(super) struct Seat {
     pub process_id: u32,
     secret: CancelSecret,
     /// Whom to cancel: the backend that works for the session.
-    pub target: RefCell<Option<Rc<Target>>>,
+    target: Cell<Option<Rc<Target>>>,
     /// Whether a cancel came while it waited for a backend.
     pub cancelled: Cell<bool>,
     /// Why it has to leave, once there is a reason.
-    leave: RefCell<Option<Box<Report>>>,
-    waker: RefCell<Option<Waker>>,
+    leave: OnceCell<Box<Report>>,
+    waker: Cell<Option<Waker>>,
     /// When the client last sent anything, or was last answered.
     pub heard: Cell<Instant>,
     /// True exactly when it waits for its client, owing it nothing.
@@ -50,11 +49,45 @@ pub(super) struct Seat {
     /// Whether it is in the list of those with a task.
     listed: Cell<bool>,
     /// The session itself, while it has no task.
-    parked: RefCell<Option<Box<Parked>>>,
+    parked: Cell<Option<Box<Parked>>>,
 }
 
-/// What a cancel request must know, 4 or 32 bytes; the short one takes no room elsewhere.
-pub(super) type CancelSecret = SmallVec<[u8; 16]>;
+/// What a cancel request must know.
+pub(super) enum CancelSecret {
+    /// All that clients can take before protocol 3.2.
+    Short([u8; 4]),
+    Long(Box<[u8]>),
+}
+
+impl CancelSecret {
+    /// Bytes of random, so many.
+    ///
+    /// # Errors
+    ///
+    /// When the system has none.
+    pub fn random(size: usize) -> Result<CancelSecret, getrandom::Error> {
+        let mut short = [0; 4];
+        if size <= short.len() {
+            getrandom::fill(&mut short)?;
+            return Ok(CancelSecret::Short(short));
+        }
+        let mut long = vec![0; size].into_boxed_slice();
+        getrandom::fill(&mut long)?;
+        Ok(CancelSecret::Long(long))
+    }
+
+    /// These bytes.
+    pub fn of(bytes: &[u8]) -> CancelSecret {
+        bytes.try_into().map_or_else(|_| CancelSecret::Long(bytes.into()), CancelSecret::Short)
+    }
+
+    fn bytes(&self) -> &[u8] {
+        match self {
+            CancelSecret::Short(bytes) => bytes,
+            CancelSecret::Long(bytes) => bytes,
+        }
+    }
+}
 
 /// A backend at work.
 pub(super) struct Target {
@@ -71,17 +104,15 @@ pub(super) struct Target {
 impl Seat {
     /// Called by the session's task whenever it goes to wait.
     pub fn watch(&self, waker: &Waker) {
-        let mut present = self.waker.borrow_mut();
-        match &*present {
-            Some(known) if known.will_wake(waker) => {}
-            _ => *present = Some(waker.clone()),
-        }
+        let present = self.waker.take().filter(|known| known.will_wake(waker));
+        self.waker.set(Some(present.unwrap_or_else(|| waker.clone())));
     }
 
     /// Wakes the session's task, or has it started.
     pub fn wake(&self, ring: &Ring) {
-        if let Some(waker) = &*self.waker.borrow() {
-            ring.wake_by_ref(waker);
+        if let Some(waker) = self.waker.take() {
+            ring.wake_by_ref(&waker);
+            self.waker.set(Some(waker));
         } else if self.is_parked() {
             ring.stir(self.process_id);
         }
@@ -89,38 +120,53 @@ impl Seat {
 
     /// Takes the session out of its task, which ends.
     pub fn park(&self, session: Box<Parked>) {
-        *self.waker.borrow_mut() = None;
-        *self.parked.borrow_mut() = Some(session);
+        self.waker.set(None);
+        self.parked.set(Some(session));
         self.idle.set(true);
     }
 
     /// The session, if it is parked: it gets a task.
     pub fn unpark(&self) -> Option<Box<Parked>> {
-        self.parked.borrow_mut().take()
+        self.parked.take()
     }
 
     fn is_parked(&self) -> bool {
-        self.parked.borrow().is_some()
+        let parked = self.parked.take();
+        let is = parked.is_some();
+        self.parked.set(parked);
+        is
+    }
+
+    /// Whom to cancel from now on.
+    pub fn aim(&self, target: Option<Rc<Target>>) {
+        self.target.set(target);
+    }
+
+    /// The backend that works for the session, if one does.
+    pub fn target(&self) -> Option<Rc<Target>> {
+        let target = self.target.take();
+        self.target.set(target.clone());
+        target
     }
 
     /// Tells the session to leave, with these words for its client.
     pub fn dismiss(&self, ring: &Ring, report: Report) {
-        self.leave.borrow_mut().get_or_insert_with(|| Box::new(report));
+        self.leave.get_or_init(|| Box::new(report));
         self.wake(ring);
     }
 
     /// The words of whoever told it to leave.
     pub fn dismissed(&self) -> Option<Report> {
-        self.leave.borrow().as_deref().cloned()
+        self.leave.get().map(|report| (**report).clone())
     }
 
     /// The node it is at, and whether that was the primary when it came.
     pub fn node(&self) -> Option<(NodeId, bool)> {
-        self.target.borrow().as_ref().map(|target| (target.node, target.primary.get()))
+        self.target().map(|target| (target.node, target.primary.get()))
     }
 
     pub fn must_leave(&self) -> bool {
-        self.leave.borrow().is_some()
+        self.leave.get().is_some()
     }
 }
 
@@ -151,10 +197,10 @@ impl Seats {
             id,
             process_id: candidate,
             secret,
-            target: RefCell::default(),
+            target: Cell::default(),
             cancelled: Cell::default(),
-            leave: RefCell::default(),
-            waker: RefCell::default(),
+            leave: OnceCell::new(),
+            waker: Cell::default(),
             heard: Cell::new(Instant::now()),
             idle: Cell::default(),
             admitted: Cell::default(),
@@ -164,7 +210,7 @@ impl Seats {
             pinned: RefCell::default(),
             may_park: Cell::default(),
             listed: Cell::default(),
-            parked: RefCell::default(),
+            parked: Cell::default(),
         });
         by_process_id.insert(candidate, seat.clone());
         seat
@@ -182,7 +228,7 @@ impl Seats {
     /// The session that a cancel request means. Secrets are compared in constant time.
     pub fn meant_by(&self, process_id: u32, secret: &[u8]) -> Option<Rc<Seat>> {
         let seat = self.of(process_id)?;
-        bool::from(seat.secret.as_slice().ct_eq(secret)).then_some(seat)
+        bool::from(seat.secret().ct_eq(secret)).then_some(seat)
     }
 
     /// All of them, at this moment.
@@ -214,6 +260,6 @@ impl Seats {
 
 impl Seat {
     pub fn secret(&self) -> &[u8] {
-        &self.secret
+        self.secret.bytes()
     }
 }

@@ -111,6 +111,7 @@ fn a_listener_accepts_until_it_is_dropped() {
             let peer = accepted.peer().expect("it is connected");
             let known = |client: &TcpStream| client.local_addr().is_ok_and(|address| address == peer);
             assert!(clients.iter().any(known), "{peer} is none of ours");
+            assert!(accepted.tuned(), "it has the listener's options");
         }
         turns_until(&ring, || ring.sockets() == 0).await;
         // One that was accepted in the kernel, and never asked for, is closed with it.
