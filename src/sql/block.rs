@@ -1,9 +1,11 @@
 //! Sixteen bytes of a text at once.
 //!
-//! Every keyword but one is no longer, so a look-up compares one number; and most names and small literals end within
-//! the first eight, so that plain arithmetic on them (SWAR) finds the end without a loop.
+//! Every keyword but one is no longer, so a look-up compares one number; and a few steps for all its bytes together
+//! (SIMD) say what they are.
 //!
-//! Behind the end of the text a block has zeros, which belong to no run.
+//! Behind the end of the text a block has zeros, which belong to no name.
+
+use wide::{i8x16, u8x16};
 
 /// How many bytes a block has.
 pub(super) const SIZE: usize = 16;
@@ -12,39 +14,53 @@ pub(super) const SIZE: usize = 16;
 pub(super) struct Block(u128);
 
 impl Block {
+    #[inline(always)]
+    pub fn of(bytes: &[u8; SIZE]) -> Block {
+        Block(u128::from_le_bytes(*bytes))
+    }
+
     /// The block that starts at `at`, which is not beyond the text's end.
     #[inline(always)]
     pub fn at(text: &[u8], at: usize) -> Block {
         let rest = &text[at..];
-        match rest.first_chunk() {
-            Some(bytes) => Block(u128::from_le_bytes(*bytes)),
-            None => Block(last(rest)),
+        if let Some(bytes) = rest.first_chunk() {
+            return Block::of(bytes);
+        }
+        match text.last_chunk() {
+            Some(last) => {
+                let missing = (SIZE - rest.len()) as u32;
+                Block(u128::from_le_bytes(*last).checked_shr(u8::BITS * missing).unwrap_or(0))
+            }
+            None => Block(few(rest)),
         }
     }
 
-    /// How many of the first eight bytes, counted from the front, are ASCII letters, digits or `_`.
-    ///
-    /// One number holds eight bytes, and the top bit of each says what is true of it: adding `0x80 - low` sets it
-    /// from `low` on. A byte from 0x80 on disturbs only those behind it, and is itself the end.
+    /// Which bytes may stand inside a name: letters, digits, `_`, `$`, and bytes from 0x80 on. The first byte's bit is
+    /// the lowest.
     #[inline(always)]
-    pub fn word_len(self) -> usize {
-        let bytes = self.0 as u64;
-        let from = |bytes: u64, low: u8| bytes.wrapping_add(all(0x80 - low));
-        let folded = bytes | all(0x20);
-        let letters = from(folded, b'a') & !from(folded, b'z' + 1);
-        let digits = from(bytes, b'0') & !from(bytes, b'9' + 1);
-        let lines = all(0x80).wrapping_sub(bytes ^ all(b'_'));
-        let ends = !((letters | digits | lines) & !bytes) & all(0x80);
-        (ends.trailing_zeros() / u8::BITS) as usize
+    pub fn names(self) -> u16 {
+        let bytes = self.bytes();
+        let letters = within(bytes | i8x16::splat(0x20), b'a', b'z');
+        let others = within(bytes, b'0', b'9') | is(bytes, b'_') | is(bytes, b'$');
+        // Only top bits count, so bytes from 0x80 on need no comparison.
+        (letters | others | bytes).to_bitmask() as u16
     }
 
-    /// How many of the first eight bytes stand before a `byte`.
+    /// How many of the bytes stand before a `byte`; all, if there is none.
     #[inline(always)]
     pub fn len_before(self, byte: u8) -> usize {
-        // Where it stands there is zero now, and the first zero is the first byte that a subtraction borrows for.
-        let bytes = self.0 as u64 ^ all(byte);
-        let ends = bytes.wrapping_sub(all(1)) & !bytes & all(0x80);
-        (ends.trailing_zeros() / u8::BITS) as usize
+        (is(self.bytes(), byte).to_bitmask() | 1 << SIZE).trailing_zeros() as usize
+    }
+
+    /// Which bytes are zero, the first byte's bit lowest.
+    #[inline(always)]
+    pub fn nuls(self) -> u16 {
+        is(self.bytes(), 0).to_bitmask() as u16
+    }
+
+    #[inline(always)]
+    fn bytes(self) -> i8x16 {
+        u8x16::new(self.0.to_le_bytes()).cast_signed()
     }
 
     /// The first `len` bytes, at most all, as a number with the first byte lowest.
@@ -54,15 +70,22 @@ impl Block {
     }
 }
 
+/// Which bytes are that one.
 #[inline(always)]
-const fn all(byte: u8) -> u64 {
-    u64::from_ne_bytes([byte; 8])
+fn is(bytes: i8x16, byte: u8) -> i8x16 {
+    bytes.simd_eq(i8x16::splat(byte as i8))
 }
 
-/// Fewer than sixteen bytes as a block, by two loads that may overlap.
-#[cold]
+/// Which bytes are these or between them. Vectors compare with a sign, so the range is moved to the lowest numbers.
+#[inline(always)]
+fn within(bytes: i8x16, first: u8, last: u8) -> i8x16 {
+    let lowest = bytes + i8x16::splat(i8::MIN.wrapping_sub(first as i8));
+    lowest.simd_lt(i8x16::splat(i8::MIN + (last - first) as i8 + 1))
+}
+
+/// Fewer than sixteen bytes as a number, by two loads that may overlap.
 #[inline(never)]
-fn last(bytes: &[u8]) -> u128 {
+fn few(bytes: &[u8]) -> u128 {
     let bits = 8 * bytes.len() as u32;
     if let (Some(first), Some(last)) = (bytes.first_chunk(), bytes.last_chunk()) {
         let last = u128::from(u64::from_le_bytes(*last)) << (bits - u64::BITS);
@@ -90,25 +113,38 @@ static HEAD: [u128; SIZE + 1] = {
 mod tests {
     use super::*;
 
-    /// Every byte in every place, before every other: a run ends at the first that is not of it.
+    /// Every byte in every place, among some others.
     #[test]
-    fn runs_end_where_their_bytes_do() {
-        for place in 0..SIZE / 2 {
+    fn bits_say_what_the_bytes_are() {
+        for place in 0..SIZE {
             for byte in 0..=u8::MAX {
-                for next in 0..=u8::MAX {
-                    let mut text = [b'x'; SIZE];
-                    text[place] = byte;
-                    text[place + 1] = next;
-                    let before =
-                        |ends: fn(u8) -> bool| text[..8].iter().position(|&byte| ends(byte)).unwrap_or(8);
-                    let block = Block::at(&text, 0);
-                    let word = before(|byte| !byte.is_ascii_alphanumeric() && byte != b'_');
-                    assert_eq!(block.word_len(), word, "{byte:#x} {next:#x} at {place}");
-                    let quote = before(|byte| byte == b'\'');
-                    assert_eq!(block.len_before(b'\''), quote, "{byte:#x} {next:#x} at {place}");
+                for next in [0, b'$', b'0', b'\'', b'x', 0x80, 0xff] {
+                    for filler in [b'x', b'7', 0xe9, b' '] {
+                        let mut text = [filler; SIZE];
+                        text[place] = byte;
+                        if let Some(behind) = text.get_mut(place + 1) {
+                            *behind = next;
+                        }
+                        check(&text);
+                    }
                 }
             }
         }
+    }
+
+    fn check(text: &[u8; SIZE]) {
+        let before = |ends: fn(u8) -> bool| text.iter().position(|&byte| ends(byte)).unwrap_or(SIZE);
+        let bits = |is: fn(u8) -> bool| {
+            text.iter().enumerate().fold(0, |bits, (at, &byte)| bits | u16::from(is(byte)) << at)
+        };
+        let block = Block::at(text, 0);
+        assert_eq!(
+            block.names(),
+            bits(|byte| byte.is_ascii_alphanumeric() || b"_$".contains(&byte) || byte >= 0x80),
+            "{text:x?}"
+        );
+        assert_eq!(block.nuls(), bits(|byte| byte == 0), "{text:x?}");
+        assert_eq!(block.len_before(b'\''), before(|byte| byte == b'\''), "{text:x?}");
     }
 
     #[test]

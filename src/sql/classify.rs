@@ -7,7 +7,7 @@ use super::effects::Effects;
 use super::keyword::Keyword;
 use super::lexer::{Kind, Lexer, Token};
 use super::relations::may_begin_with_temporary_schema;
-use super::scan::{Scan, unquoted};
+use super::scan::{Name, Scan, unquoted};
 use super::{Analysis, Dialect, Intent};
 
 /// What `text` wants and does, by one pass over it: no allocation, time linear in its length, any bytes
@@ -17,7 +17,7 @@ pub fn classify(text: &[u8], dialect: Dialect) -> Analysis {
     let mut scan = Scan::new(Lexer::new(text, dialect));
     let mut statements = 0u8;
     let mut intent = Intent::Empty;
-    loop {
+    while !scan.lexer.ended() {
         let first = scan.lexer.next();
         match first.kind {
             Kind::End => break,
@@ -290,7 +290,7 @@ fn copy(scan: &mut Scan) -> Intent {
                 break;
             }
             if token.is_name() {
-                scan.relation(token.kind, scan.lexer.bytes(token));
+                scan.relation(Name { kind: token.kind, span: token.span });
             }
             token = scan.lexer.next();
         }

@@ -40,7 +40,7 @@ pub(super) fn word(block: Block, len: usize) -> Word {
         if index == FREE {
             return Word::PLAIN;
         }
-        let entry = &ENTRIES[index as usize];
+        let entry = &ENTRIES[index as usize % ENTRY_COUNT];
         if entry.key.0 == key.0 {
             return entry.word;
         }
@@ -80,6 +80,7 @@ macro_rules! keywords {
     ($(($name:ident, $spelling:literal),)*) => {
         /// The words that the classifier tells apart.
         #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+        #[repr(u8)]
         pub(super) enum Keyword {
             /// Any other keyword, or none.
             Other,
@@ -91,6 +92,26 @@ macro_rules! keywords {
 }
 
 keywords! {
+    // What `scan` looks at wherever it stands, or `statement` does: up to `LAST_NOTED`.
+    (Atomic, "atomic"),
+    (Case, "case"),
+    (Delete, "delete"),
+    (End, "end"),
+    (Execute, "execute"),
+    (Function, "function"),
+    (Insert, "insert"),
+    (Into, "into"),
+    (IsCalled, "is_called"),
+    (Key, "key"),
+    (LastValue, "last_value"),
+    (Merge, "merge"),
+    (No, "no"),
+    (Procedure, "procedure"),
+    (Share, "share"),
+    (Temp, "temp"),
+    (Temporary, "temporary"),
+    (Update, "update"),
+    // What has a meaning in its place.
     (Abort, "abort"),
     (All, "all"),
     (Alter, "alter"),
@@ -98,14 +119,12 @@ keywords! {
     (Analyze, "analyze"),
     (And, "and"),
     (As, "as"),
-    (Atomic, "atomic"),
     (Authorization, "authorization"),
     (Begin, "begin"),
     (Binary, "binary"),
     (Bit, "bit"),
     (By, "by"),
     (Call, "call"),
-    (Case, "case"),
     (Catalog, "catalog"),
     (Chain, "chain"),
     (Char, "char"),
@@ -128,14 +147,11 @@ keywords! {
     (Declare, "declare"),
     (Default, "default"),
     (Deferrable, "deferrable"),
-    (Delete, "delete"),
     (Discard, "discard"),
     (Distinct, "distinct"),
     (Do, "do"),
     (Document, "document"),
     (Drop, "drop"),
-    (End, "end"),
-    (Execute, "execute"),
     (Exists, "exists"),
     (Explain, "explain"),
     (Fetch, "fetch"),
@@ -143,7 +159,6 @@ keywords! {
     (For, "for"),
     (From, "from"),
     (Full, "full"),
-    (Function, "function"),
     (Global, "global"),
     (Grant, "grant"),
     (Group, "group"),
@@ -152,13 +167,8 @@ keywords! {
     (Ilike, "ilike"),
     (Import, "import"),
     (Inner, "inner"),
-    (Insert, "insert"),
-    (Into, "into"),
-    (IsCalled, "is_called"),
     (Isolation, "isolation"),
     (Join, "join"),
-    (Key, "key"),
-    (LastValue, "last_value"),
     (Left, "left"),
     (Level, "level"),
     (Listen, "listen"),
@@ -166,13 +176,11 @@ keywords! {
     (Local, "local"),
     (Lock, "lock"),
     (Materialized, "materialized"),
-    (Merge, "merge"),
     (Move, "move"),
     (Names, "names"),
     (Nchar, "nchar"),
     (Next, "next"),
     (Natural, "natural"),
-    (No, "no"),
     (Not, "not"),
     (Notify, "notify"),
     (Of, "of"),
@@ -187,7 +195,6 @@ keywords! {
     (Plans, "plans"),
     (Prepare, "prepare"),
     (Prepared, "prepared"),
-    (Procedure, "procedure"),
     (Program, "program"),
     (Read, "read"),
     (Reassign, "reassign"),
@@ -212,7 +219,6 @@ keywords! {
     (Session, "session"),
     (Set, "set"),
     (Sets, "sets"),
-    (Share, "share"),
     (Show, "show"),
     (Snapshot, "snapshot"),
     (Start, "start"),
@@ -220,8 +226,6 @@ keywords! {
     (Stdout, "stdout"),
     (Table, "table"),
     (Tablesample, "tablesample"),
-    (Temp, "temp"),
-    (Temporary, "temporary"),
     (Time, "time"),
     (To, "to"),
     (Transaction, "transaction"),
@@ -229,7 +233,6 @@ keywords! {
     (Uncommitted, "uncommitted"),
     (Repeatable, "repeatable"),
     (Unlisten, "unlisten"),
-    (Update, "update"),
     (User, "user"),
     (Vacuum, "vacuum"),
     (Values, "values"),
@@ -243,13 +246,25 @@ keywords! {
     (Zone, "zone"),
 }
 
+impl Keyword {
+    /// Whether it means something wherever it stands.
+    #[inline(always)]
+    pub fn matters(self) -> bool {
+        // One comparison for both ends, since what is below the first wraps around.
+        (self as u8).wrapping_sub(Keyword::Other as u8 + 1) < LAST_NOTED as u8
+    }
+}
+
+/// The last of the keywords that mean something wherever they stand, the first being behind [`Keyword::Other`].
+const LAST_NOTED: Keyword = Keyword::Update;
+
 struct Entry {
     key: Key,
     word: Word,
 }
 
-static ENTRIES: [Entry; COUNT] = {
-    let mut entries = [const { Entry { key: Key(0), word: Word::PLAIN } }; COUNT];
+static ENTRIES: [Entry; ENTRY_COUNT] = {
+    let mut entries = [const { Entry { key: Key(0), word: Word::PLAIN } }; ENTRY_COUNT];
     let mut count = 0;
     let lists = [
         (RESERVED, Category::Fixed),
@@ -321,6 +336,9 @@ static SLOTS: [u16; 1 << SLOT_BITS] = {
 /// How many words have a key: all but the longest.
 const COUNT: usize =
     RESERVED.len() + COLUMN.len() + TYPE.len() + UNRESERVED.len() + SEQUENCE_COLUMNS.len() - 1;
+
+/// A power of two, so that no index is out of bounds.
+const ENTRY_COUNT: usize = COUNT.next_power_of_two();
 
 /// Four times as many slots as words: nearly every search ends at its first slot.
 const SLOT_BITS: u32 = 11;

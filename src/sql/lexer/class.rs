@@ -1,7 +1,5 @@
 //! What a byte may be: the tables that the lexer goes by.
 
-use super::Kind;
-
 #[inline(always)]
 pub(super) fn is_operator(byte: u8) -> bool {
     matches!(CLASS[byte as usize], Class::Operator)
@@ -10,7 +8,7 @@ pub(super) fn is_operator(byte: u8) -> bool {
 /// What a byte may start.
 #[derive(Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
-pub(super) enum Class {
+pub(in crate::sql) enum Class {
     Name,
     /// A letter that makes a following quote special.
     Prefix,
@@ -21,8 +19,16 @@ pub(super) enum Class {
     Dot,
     Colon,
     Operator,
-    /// A token of its own: see [`SINGLE`].
-    Single,
+    Comma,
+    Open,
+    Close,
+    OpenBracket,
+    CloseBracket,
+    Semicolon,
+    /// White space. The vertical tab is some since PostgreSQL 16, an error before.
+    Space,
+    /// No byte: the end of the text.
+    End,
     Other,
 }
 
@@ -39,24 +45,19 @@ pub(super) static CLASS: [Class; 256] = {
             b'$' => Class::Dollar,
             b'.' => Class::Dot,
             b':' => Class::Colon,
-            b'(' | b')' | b'[' | b']' | b',' | b';' => Class::Single,
+            b',' => Class::Comma,
+            b'(' => Class::Open,
+            b')' => Class::Close,
+            b'[' => Class::OpenBracket,
+            b']' => Class::CloseBracket,
+            b';' => Class::Semicolon,
+            b' ' | b'\t'..=b'\r' => Class::Space,
             b'~' | b'!' | b'@' | b'#' | b'^' | b'&' | b'|' | b'`' | b'?' | b'+' | b'-' | b'*' | b'/'
             | b'%' | b'<' | b'>' | b'=' => Class::Operator,
             _ => Class::Other,
         };
         byte += 1;
     }
-    table
-};
-
-pub(super) static SINGLE: [Kind; 256] = {
-    let mut table = [Kind::Other; 256];
-    table[b'(' as usize] = Kind::Open;
-    table[b')' as usize] = Kind::Close;
-    table[b'[' as usize] = Kind::OpenBracket;
-    table[b']' as usize] = Kind::CloseBracket;
-    table[b',' as usize] = Kind::Comma;
-    table[b';' as usize] = Kind::Semicolon;
     table
 };
 

@@ -6,14 +6,25 @@ use super::class::is_operator;
 use super::{Kind, Lexer};
 
 impl Lexer<'_> {
+    /// A colon has been read: `::`, `:=` or one alone.
+    pub(super) fn colon(&mut self) -> Kind {
+        let (kind, len) = match self.ahead(0) {
+            Some(b':') => (Kind::Cast, 1),
+            Some(b'=') => (Kind::Operator, 1),
+            _ => (Kind::Operator, 0),
+        };
+        self.at += len;
+        kind
+    }
+
     /// The rest of a comment that ends with the line.
-    #[inline(always)]
     pub(super) fn line_comment(&mut self) {
         self.at += memchr2(b'\n', b'\r', &self.text[self.at..]).unwrap_or(self.text.len() - self.at);
     }
 
-    /// The rest of a `/* … */` comment, which may hold others.
+    /// The rest of a `/* … */` comment, which may hold others. Its slash has been read.
     pub(super) fn block_comment(&mut self) {
+        self.at += 1;
         let mut depth = 1usize;
         while let Some(found) = memchr2(b'*', b'/', &self.text[self.at..]) {
             let byte = self.text[self.at + found];

@@ -112,6 +112,39 @@ fn calls_of_functions_nobody_knows_are_noted() {
 /// Text, intent and effects.
 #[rustfmt::skip]
 pub const CASES: &[(&str, Intent, Effects)] = &[
+    // Lists and rows of constants are skipped, and nothing else.
+    ("SELECT 1, -2, 3.5, $4, 'five', (6, -7, 8.5, $9, 'ten'), 11", Read, Effects::NONE),
+    ("VALUES (1, 'a'), (2, 'b'), (3, $1), (4, NULL)", Read, Effects::NONE),
+    ("VALUES (1, 'a'), (2, nextval('s')), (3, 'c')", Write, Effects::SEQUENCE_ADVANCE),
+    ("VALUES (1, 'a'), (2, 'b'), (3, nextval('s'))", Write, Effects::SEQUENCE_ADVANCE),
+    ("SELECT 1, nextval('s'), (2), 3", Write, Effects::SEQUENCE_ADVANCE),
+    ("SELECT 1, (2, 'a', nextval('s')), 3", Write, Effects::SEQUENCE_ADVANCE),
+    ("SELECT 1, (2, (3, nextval('s'))), 4", Write, Effects::SEQUENCE_ADVANCE),
+    ("SELECT 1, -- (2), 3\n nextval('s')", Write, Effects::SEQUENCE_ADVANCE),
+    ("SELECT 1, 'a''b', 'c'\n', nextval()', nextval('s')", Write, Effects::SEQUENCE_ADVANCE),
+    ("SELECT * FROM t WHERE a IN (1, 2, 3) AND (b, 4) = (5, 6), 7; DELETE FROM t", Write, Effects::NONE),
+    ("SELECT 1, 2into INTO t", Write, Effects::DDL),
+    // Names that end where a window does, and names longer than one.
+    (
+        "SELECT aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa, nextval('s')",
+        Write,
+        Effects::SEQUENCE_ADVANCE,
+    ),
+    (
+        "SELECT some_column, some_other_column, yet_another_column, c__, nextval('s') FROM t",
+        Write,
+        Effects::SEQUENCE_ADVANCE,
+    ),
+    (
+        "SELECT some_column, some_other_column, yet_another_column, c__ FROM pg_catalog.pg_locks",
+        Write,
+        Effects::NONE,
+    ),
+    (
+        "SELECT some_column, some_other_column, yet_another_column_, e'\\'', nextval('s')",
+        Write,
+        Effects::SEQUENCE_ADVANCE,
+    ),
     // nothing
     ("", Empty, Effects::NONE),
     (" \t\r\n", Empty, Effects::NONE),

@@ -16,12 +16,18 @@
 //! One parenthesis closes something that is not an operand: in `SELECT DISTINCT ON (a) f(b)` the call is a
 //! call.
 
-use super::effects::Effects;
-use super::functions::{Function, function};
-use super::keyword::{Category, Keyword, Word};
-use super::lexer::{Kind, Lexer, Token};
-use super::relations::{describes_one_node, is_temporary_schema};
-use super::statement::Bounds;
+mod state;
+
+use crate::sql::effects::Effects;
+use crate::sql::functions::{Function, function};
+use crate::sql::keyword::{Category, Keyword, Word};
+use crate::sql::lexer::{Class, Kind, Lexer, Token};
+use crate::sql::relations::{describes_one_node, is_temporary_schema};
+use crate::sql::statement::Bounds;
+use crate::sql::token::Span;
+
+pub(super) use state::Name;
+use state::{Place, State};
 
 /// A text while it is being read, and what has been found so far.
 pub(super) struct Scan<'a> {
@@ -33,6 +39,7 @@ pub(super) struct Scan<'a> {
 }
 
 impl<'a> Scan<'a> {
+    #[inline(always)]
     pub fn new(lexer: Lexer<'a>) -> Self {
         Scan { lexer, effects: Effects::NONE, harmless: true }
     }
@@ -48,66 +55,169 @@ impl<'a> Scan<'a> {
     }
 
     fn read(&mut self, first: Token, inside: bool) {
-        self.lexer = self.read_with(self.lexer, &first, inside);
-    }
-
-    /// Reads on with a lexer that stays out of memory, and returns it.
-    fn read_with(&mut self, mut lexer: Lexer<'a>, first: &Token, inside: bool) -> Lexer<'a> {
-        let mut bounds = Bounds::default();
-        let mut last = Last::new();
-        let mut distinct_on = DistinctOn::default();
-        let mut token = *first;
-        loop {
-            if token.is_name() {
-                if last.place == Place::Dot {
-                    last.part(token);
-                    self.relation(token.kind, lexer.bytes(token));
-                } else {
-                    last.name(token);
-                    if token.word.category == Category::Plain {
-                        self.relation(token.kind, lexer.bytes(token));
+        let mut state = State::new(inside);
+        let mut goes_on = self.take(&mut state, first);
+        let mut at = self.lexer.at();
+        // What is usual is taken in here, with as few steps as can be, and all the rest by `take`.
+        while goes_on {
+            let (class, start) = self.lexer.class_behind(at);
+            at = match class {
+                Class::Name | Class::Prefix => {
+                    let end = self.lexer.end_of_name(start);
+                    if self.lexer.is_prefix(class, start, end) {
+                        (at, goes_on) = self.unusual(&mut state, at);
+                        continue;
                     }
-                    if token.word.keyword != Keyword::Other {
-                        bounds.word(last.before.keyword, token.word.keyword);
-                        self.keyword(last.before.keyword, token.word.keyword, lexer);
-                    }
+                    self.word(&mut state, start, end);
+                    end
                 }
-            } else if token.kind == Kind::Comma {
-                lexer.skip_constants();
-                last.set(Place::Comma);
-            } else if let Some(place) = place_behind(token.kind) {
-                last.set(place);
-            } else {
-                match token.kind {
-                    Kind::Dot => last.dot(),
-                    Kind::Open => {
-                        if last.place == Place::Name {
-                            self.call(&last, lexer);
-                            if last.keyword == Keyword::On && last.before.keyword == Keyword::Distinct {
-                                distinct_on.open(bounds.depth());
-                            }
-                        }
-                        bounds.open();
-                        last.set(Place::Gap);
-                    }
-                    Kind::Close => {
-                        bounds.close();
-                        if inside && bounds.depth() == 0 {
-                            return lexer;
-                        }
-                        last.set(if distinct_on.close(bounds.depth()) { Place::Gap } else { Place::Operand });
-                    }
-                    Kind::Semicolon if !bounds.semicolon() => last.set(Place::Gap),
-                    _ => return lexer,
+                Class::Comma => {
+                    state.last.set(Place::Comma);
+                    self.lexer.skip_constants(start + 1)
                 }
-            }
-            token = lexer.next_inlined();
+                Class::Dot if self.lexer.is_dot(start) => {
+                    state.last.dot();
+                    start + 1
+                }
+                Class::Operator if self.lexer.is_sign(start) => {
+                    state.last.set(Place::Gap);
+                    start + 1
+                }
+                Class::Open => {
+                    if state.last.place == Place::Name {
+                        self.lexer.go_to(start + 1);
+                        self.call(&mut state);
+                    }
+                    state.open();
+                    start + 1
+                }
+                Class::Close => {
+                    if !state.closes() {
+                        self.lexer.go_to(start + 1);
+                        return;
+                    }
+                    start + 1
+                }
+                Class::End => {
+                    self.lexer.go_to(start);
+                    return;
+                }
+                Class::DoubleQuote => match self.lexer.end_of_quoted(start) {
+                    Some(end) => {
+                        self.quoted(&mut state, Name { kind: Kind::QuotedName, span: Span::new(start, end) });
+                        end
+                    }
+                    None => {
+                        (at, goes_on) = self.unusual(&mut state, at);
+                        continue;
+                    }
+                },
+                _ => {
+                    let end = match class {
+                        Class::Digit => self.lexer.end_of_number(start),
+                        Class::Dollar => self.lexer.end_of_parameter(start),
+                        Class::Quote => self.lexer.end_of_string(start),
+                        _ => None,
+                    };
+                    let Some(end) = end else {
+                        (at, goes_on) = self.unusual(&mut state, at);
+                        continue;
+                    };
+                    state.last.set(Place::Operand);
+                    end
+                }
+            };
         }
     }
 
-    /// Notes what a keyword says wherever it stands, knowing the one directly before it.
+    /// Takes in a word that stands between two places.
     #[inline(always)]
-    fn keyword(&mut self, before: Keyword, keyword: Keyword, lexer: Lexer) {
+    fn word(&mut self, state: &mut State, start: usize, end: usize) {
+        let name = Name { kind: Kind::Word, span: Span::new(start, end) };
+        if state.last.place == Place::Dot {
+            self.lexer.doubt_name(start, end);
+            state.last.part(name);
+            self.relation(name);
+            return;
+        }
+        let word = self.lexer.word(start, end);
+        self.named(state, name, word);
+    }
+
+    /// Takes in a name without quotes that follows no dot, knowing what word it is.
+    #[inline(always)]
+    fn named(&mut self, state: &mut State, name: Name, word: Word) {
+        state.last.name(name, word);
+        if word.category == Category::Plain {
+            self.relation(name);
+        }
+        if word.keyword.matters() {
+            self.lexer.go_to(name.span.end());
+            self.keyword(&mut state.bounds, state.last.before.word.keyword, word.keyword);
+        }
+    }
+
+    /// Takes in a name in quotes.
+    #[inline(always)]
+    fn quoted(&mut self, state: &mut State, name: Name) {
+        let last = &mut state.last;
+        if last.place == Place::Dot {
+            last.part(name)
+        } else {
+            last.name(name, Word::PLAIN)
+        }
+        self.relation(name);
+    }
+
+    /// Takes in the token behind `at`. Returns where it ends, and whether to go on.
+    #[inline(never)]
+    fn unusual(&mut self, state: &mut State, at: usize) -> (usize, bool) {
+        self.lexer.go_to(at);
+        let token = self.lexer.next();
+        let goes_on = self.take(state, token);
+        (self.lexer.at(), goes_on)
+    }
+
+    /// Takes in a token, behind which the lexer stands, and returns whether to go on.
+    fn take(&mut self, state: &mut State, token: Token) -> bool {
+        match token.kind {
+            Kind::Word if state.last.place == Place::Dot => {
+                state.last.part(Name { kind: token.kind, span: token.span });
+                self.relation(state.last.name);
+            }
+            Kind::Word => self.named(state, Name { kind: token.kind, span: token.span }, token.word),
+            Kind::QuotedName | Kind::UnicodeName => {
+                self.quoted(state, Name { kind: token.kind, span: token.span });
+            }
+            Kind::Open => {
+                if state.last.place == Place::Name {
+                    self.call(state);
+                }
+                state.open();
+            }
+            Kind::Close => return state.closes(),
+            Kind::Semicolon if state.bounds.semicolon() => return false,
+            Kind::End => return false,
+            Kind::Dot => state.last.dot(),
+            Kind::Comma => state.last.set(Place::Comma),
+            Kind::Cast => state.last.set(Place::Cast),
+            Kind::CloseBracket
+            | Kind::Number
+            | Kind::Parameter
+            | Kind::String
+            | Kind::EscapeString
+            | Kind::UnicodeString
+            | Kind::DollarString => state.last.set(Place::Operand),
+            Kind::Semicolon | Kind::OpenBracket | Kind::Equals | Kind::Operator | Kind::Other => {
+                state.last.set(Place::Gap)
+            }
+        }
+        true
+    }
+
+    /// Notes what a keyword says wherever it stands, knowing the one directly before it.
+    fn keyword(&mut self, bounds: &mut Bounds, before: Keyword, keyword: Keyword) {
+        bounds.word(before, keyword);
         match keyword {
             Keyword::Insert | Keyword::Update | Keyword::Delete | Keyword::Merge => self.harmless = false,
             Keyword::Into => {
@@ -127,7 +237,7 @@ impl<'a> Scan<'a> {
             }
             Keyword::Execute if before == Keyword::As => self.effects |= Effects::EXECUTE,
             // A sequence's own columns: on a replica they may be ahead of the primary's.
-            Keyword::LastValue | Keyword::IsCalled if lexer.peek().kind != Kind::Open => {
+            Keyword::LastValue | Keyword::IsCalled if self.lexer.peek().kind != Kind::Open => {
                 self.harmless = false
             }
             _ => {}
@@ -136,8 +246,18 @@ impl<'a> Scan<'a> {
 
     /// Notes what a name says if it is a relation's or a schema's.
     #[inline(always)]
-    pub fn relation(&mut self, kind: Kind, bytes: &[u8]) {
-        let name = match kind {
+    pub fn relation(&mut self, name: Name) {
+        // Nearly every name of an application leaves here.
+        let letters = name.span.start() + usize::from(name.kind != Kind::Word);
+        if name.kind == Kind::UnicodeName || self.lexer.is_system(letters) {
+            self.system_relation(name);
+        }
+    }
+
+    #[inline(never)]
+    fn system_relation(&mut self, name: Name) {
+        let bytes = self.lexer.slice(name.span);
+        let name = match name.kind {
             Kind::Word => bytes,
             Kind::QuotedName => unquoted(bytes),
             _ => {
@@ -145,10 +265,6 @@ impl<'a> Scan<'a> {
                 return;
             }
         };
-        // Nearly every name of an application leaves here.
-        if !matches!(name, [b'p' | b'P', b'g' | b'G', b'_', ..]) {
-            return;
-        }
         if describes_one_node(name) {
             self.harmless = false;
         } else if is_temporary_schema(name) {
@@ -157,23 +273,30 @@ impl<'a> Scan<'a> {
         }
     }
 
-    /// A parenthesis has been read behind the name in `last`.
-    fn call(&mut self, last: &Last, lexer: Lexer<'a>) {
+    /// A parenthesis has been read behind a name.
+    fn call(&mut self, state: &mut State) {
+        let lexer = &self.lexer;
+        let last = &state.last;
+        if last.word.keyword == Keyword::On && last.before.word.keyword == Keyword::Distinct {
+            state.distinct_on.open(state.bounds.depth());
+        }
         let before = &last.before;
         let simple = last.parts == 1;
         if simple && (last.word.category == Category::Fixed || before.is_operand()) {
             return;
         }
         // Behind INTO, [IF NOT] EXISTS and their like stands a table, perhaps with its columns.
-        let table =
-            matches!(before.keyword, Keyword::Into | Keyword::Table | Keyword::Exists | Keyword::References);
-        if before.place == Place::Cast || before.keyword == Keyword::As || table {
+        let table = matches!(
+            before.word.keyword,
+            Keyword::Into | Keyword::Table | Keyword::Exists | Keyword::References
+        );
+        if before.place == Place::Cast || before.word.keyword == Keyword::As || table {
             return;
         }
-        if simple && is_pair(before.keyword, last.word.keyword) {
+        if simple && is_pair(before.word.keyword, last.word.keyword) {
             return;
         }
-        let bytes = lexer.bytes(last.name);
+        let bytes = lexer.slice(last.name.span);
         let (name, quoted) = match last.name.kind {
             Kind::Word => (bytes, false),
             Kind::QuotedName => (unquoted(bytes), true),
@@ -189,9 +312,9 @@ impl<'a> Scan<'a> {
                 self.effects |= effects;
                 self.harmless = false;
             }
-            _ if built_in && name.eq_ignore_ascii_case(b"current_setting") && is_custom_setting(lexer) => {}
+            _ if built_in && name.eq_ignore_ascii_case(b"current_setting") && is_custom_setting(*lexer) => {}
             Function::Primary if built_in => self.harmless = false,
-            _ if simple && before.place == Place::Comma && heads_table_expression(lexer) => {}
+            _ if simple && before.place == Place::Comma && heads_table_expression(*lexer) => {}
             _ => {
                 self.effects |= Effects::UNKNOWN_CALL;
                 self.harmless = false;
@@ -200,8 +323,8 @@ impl<'a> Scan<'a> {
     }
 }
 
-fn is_pg_catalog(lexer: Lexer, qualifier: Token) -> bool {
-    let bytes = lexer.bytes(qualifier);
+fn is_pg_catalog(lexer: &Lexer, qualifier: Name) -> bool {
+    let bytes = lexer.slice(qualifier.span);
     match qualifier.kind {
         Kind::Word => bytes.eq_ignore_ascii_case(b"pg_catalog"),
         Kind::QuotedName => unquoted(bytes) == b"pg_catalog",
@@ -240,146 +363,6 @@ fn heads_table_expression(mut lexer: Lexer) -> bool {
         Keyword::Select | Keyword::With | Keyword::Table => true,
         Keyword::Values => lexer.next().kind == Kind::Open,
         _ => token.kind == Kind::Open,
-    }
-}
-
-/// What stands before the token at hand, as far as `read` must know.
-struct Last {
-    place: Place,
-    /// The keyword that the last token is, if it is one.
-    keyword: Keyword,
-    /// The name, or its last part, where `place` is a name or the dot behind one.
-    name: Token,
-    word: Word,
-    /// How many parts the name has.
-    parts: u8,
-    /// The part before the last.
-    qualifier: Token,
-    /// What stood before the whole name.
-    before: Before,
-}
-
-struct Before {
-    place: Place,
-    category: Category,
-    keyword: Keyword,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Place {
-    /// The start, an operator, an opening parenthesis: what follows begins an operand.
-    Gap,
-    Comma,
-    /// A value, or the end of something in parentheses or brackets.
-    Operand,
-    Name,
-    Dot,
-    Cast,
-}
-
-/// What stands before the next token, behind one that says nothing else.
-#[inline(always)]
-fn place_behind(kind: Kind) -> Option<Place> {
-    match kind {
-        Kind::Cast => Some(Place::Cast),
-        Kind::Comma => Some(Place::Comma),
-        Kind::CloseBracket
-        | Kind::Number
-        | Kind::Parameter
-        | Kind::String
-        | Kind::EscapeString
-        | Kind::UnicodeString
-        | Kind::DollarString => Some(Place::Operand),
-        Kind::OpenBracket | Kind::Equals | Kind::Operator | Kind::Other => Some(Place::Gap),
-        Kind::End
-        | Kind::Semicolon
-        | Kind::Dot
-        | Kind::Open
-        | Kind::Close
-        | Kind::Word
-        | Kind::QuotedName
-        | Kind::UnicodeName => None,
-    }
-}
-
-impl Last {
-    fn new() -> Self {
-        Last {
-            place: Place::Gap,
-            keyword: Keyword::Other,
-            name: Token::NOTHING,
-            word: Word::PLAIN,
-            parts: 0,
-            qualifier: Token::NOTHING,
-            before: Before { place: Place::Gap, category: Category::Plain, keyword: Keyword::Other },
-        }
-    }
-
-    /// Takes in a token that is neither a name nor a dot.
-    #[inline]
-    fn set(&mut self, place: Place) {
-        self.place = place;
-        self.keyword = Keyword::Other;
-    }
-
-    /// Takes in a name that follows no dot.
-    #[inline]
-    fn name(&mut self, name: Token) {
-        self.before = Before { place: self.place, category: self.word.category, keyword: self.keyword };
-        self.place = Place::Name;
-        self.keyword = name.keyword();
-        self.name = name;
-        self.word = name.word;
-        self.parts = 1;
-    }
-
-    /// Takes in a dot. One that follows no name, as in `(row).field`, makes the next name no simple one.
-    fn dot(&mut self) {
-        if self.place != Place::Name {
-            self.parts = 2;
-        }
-        self.set(Place::Dot);
-    }
-
-    /// Takes in a name that follows a dot: whatever word it is, it is no keyword.
-    fn part(&mut self, name: Token) {
-        self.qualifier = self.name;
-        self.name = name;
-        self.word = Word::PLAIN;
-        self.parts = self.parts.saturating_add(1);
-        self.place = Place::Name;
-    }
-}
-
-impl Before {
-    fn is_operand(&self) -> bool {
-        self.place == Place::Operand || self.place == Place::Name && self.category == Category::Plain
-    }
-}
-
-/// Which parentheses belong to DISTINCT ON. One is followed exactly; a second one inside the first is so odd
-/// that from then on every parenthesis counts as one.
-#[derive(Default)]
-struct DistinctOn {
-    /// How deep the parenthesis stands that is open.
-    depth: Option<u32>,
-    nested: bool,
-}
-
-impl DistinctOn {
-    fn open(&mut self, depth: u32) {
-        self.nested |= self.depth.is_some();
-        self.depth = Some(depth);
-    }
-
-    /// Whether the parenthesis that closes at `depth` is one.
-    #[inline]
-    fn close(&mut self, depth: u32) -> bool {
-        if self.depth == Some(depth) {
-            self.depth = None;
-            return true;
-        }
-        self.nested
     }
 }
 
