@@ -59,6 +59,8 @@ pub struct ShardCounters {
     pub pinned: Counter,
     /// Sessions whose clients have been idle for so long that they are parked: without a task.
     pub parked: Counter,
+    /// Clients that wait now because there is no node for what they ask.
+    pub holding: Counter,
     /// How often a client had to wait because there was no node for it, so far.
     pub held: Counter,
     /// Reads that were run again elsewhere, unseen by their clients, because their node was lost, so far.
@@ -102,6 +104,7 @@ impl ShardCounters {
             cancels: Counter::default(),
             pinned: Counter::default(),
             parked: Counter::default(),
+            holding: Counter::default(),
             held: Counter::default(),
             rerun: Counter::default(),
             cut: Counter::default(),

@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use super::AuthMethod;
 use super::draft::{Draft, Place};
 use super::secrets::{is_md5, is_scram};
+use super::{AuthMethod, FailoverMode};
 
 /// Adds what is wrong to the draft. `user_lines` says where each user's secret stands.
 pub(super) fn check(draft: &mut Draft, user_lines: &BTreeMap<String, usize>) {
@@ -12,6 +12,7 @@ pub(super) fn check(draft: &mut Draft, user_lines: &BTreeMap<String, usize>) {
     listen(draft);
     shards(draft);
     auth(draft, user_lines);
+    failover(draft);
     admin(draft);
 }
 
@@ -117,6 +118,25 @@ fn auth(draft: &mut Draft, user_lines: &BTreeMap<String, usize>) {
     if monitor.password.as_deref().is_some_and(is_scram) {
         let text = "nobody can log in with a SCRAM secret: write the password itself";
         draft.error(draft.place("[monitor] password"), text);
+    }
+}
+
+fn failover(draft: &mut Draft) {
+    let failover = draft.config.failover.clone();
+    match (failover.mode, &failover.failover_command) {
+        (FailoverMode::Command, None) => {
+            let text = "\"command\" needs failover_command, which says how a replica is promoted";
+            draft.error(draft.place("[failover] mode"), text);
+        }
+        (FailoverMode::Observe | FailoverMode::Promote, Some(_)) => {
+            let text = "is never run: write mode = \"command\" for it to promote";
+            draft.warning(draft.place("[failover] failover_command"), text);
+        }
+        _ => {}
+    }
+    if failover.mode == FailoverMode::Observe && failover.follow_primary_command.is_some() {
+        let text = "is never run: mode = \"observe\" leaves it to whoever promotes";
+        draft.warning(draft.place("[failover] follow_primary_command"), text);
     }
 }
 

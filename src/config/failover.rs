@@ -22,6 +22,19 @@ pub struct Failover {
     /// what is known to have everything that was acknowledged. `None` (default): whatever the furthest replica lacks.
     /// At most 1 PB.
     pub max_data_loss: Option<u64>,
+    /// How long a transaction waits while no node takes it; never longer than `pool.checkout_timeout`. Default 30 s; 0 (not
+    /// at all) to 1 h.
+    pub hold_time: Duration,
+    /// How many may wait so, and how many bytes of what they have sent are kept, in the whole process; one more, and those
+    /// that have waited longest are told so. Default 10000, 1 to 1000000; default 64 MB, at most 1 TB.
+    pub hold_max: u32,
+    pub hold_bytes: u64,
+    /// Whether a connection to a node that breaks counts as a failed probe. Default true. The node is probed at once in any
+    /// case.
+    pub on_backend_error: bool,
+    /// The same for one that the server closes with the words that it shuts down, as it also does for
+    /// `pg_terminate_backend`. Default true.
+    pub on_backend_shutdown: bool,
     /// How long a primary that no probe reaches, but that replicas still receive from, is waited for. Default 5 s; 0 to 1 h.
     pub suspect_timeout: Duration,
     /// How long a shard may take to acknowledge that there is no primary before that is an alarm. Default 1 s; 10 ms to 1 h.
@@ -59,6 +72,11 @@ impl Default for Failover {
         Failover {
             mode: FailoverMode::default(),
             max_data_loss: None,
+            hold_time: Duration::from_secs(30),
+            hold_max: 10_000,
+            hold_bytes: 64 << 20,
+            on_backend_error: true,
+            on_backend_shutdown: true,
             suspect_timeout: Duration::from_secs(5),
             fence_timeout: Duration::from_secs(1),
             choose_timeout: Duration::from_secs(1),

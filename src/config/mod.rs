@@ -13,6 +13,7 @@
 mod check;
 mod draft;
 mod error;
+mod failover;
 mod native;
 mod nearest;
 mod pgpool;
@@ -25,12 +26,13 @@ mod unit;
 mod values;
 
 pub use error::{ConfigError, ConfigErrors};
+pub use failover::{Failover, FailoverMode};
 pub use native::{Change, Passwords, changes, reference};
 pub use read::{Open, load, load_with};
 pub use report::{Line, Report, Warning};
 pub use values::{
-    Admin, Auth, AuthMethod, Balance, Causal, Config, Failover, FailoverMode, HbaSource, Listen, Log,
-    LogLevel, Monitor, Node, PinPolicy, Pool, PoolMode, PoolOverride, Reads, Route, Shards,
+    Admin, Auth, AuthMethod, Balance, Causal, Config, HbaSource, Listen, Log, LogLevel, Monitor, Node,
+    PinPolicy, Pool, PoolMode, PoolOverride, Reads, Route, Shards,
 };
 
 /// A configuration that may be run, and what its file became.

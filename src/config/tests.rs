@@ -123,7 +123,7 @@ checkout_timeout = 30
 [atuh]
 method = \"trust\"
 [failover]
-mode = \"promote\"
+mode = \"demote\"
 [[node]]
 port = 5432
 ";
@@ -136,14 +136,33 @@ port = 5432
             "f.toml:6: [pool] checkout_timeout: 30 lacks its unit: write it in quotes, such as \
              \"30s\"",
             "f.toml:7: [atuh]: there is no such section: did you mean [auth]?",
-            "f.toml:10: [failover] mode: \"promote\" is not offered by this version: write \
-             \"observe\" and let another tool promote; pgweir follows the new primary",
+            "f.toml:10: [failover] mode: \"demote\" is none of observe, promote, command",
             "f.toml:11: [[node]] host: is missing: write the node's name or address, such as \
              \"127.0.0.1\"",
             "f.toml: [auth] users: is missing: the method needs the file of the users' secrets, \
              such as \"userlist.txt\"",
         ]
     );
+}
+
+#[test]
+fn a_command_is_missing_where_commands_promote_and_idle_where_they_do_not() {
+    let text = "[auth]\nmethod = \"trust\"\n[[node]]\nhost = \"h\"\n[failover]\n";
+    let command = format!("{text}mode = \"command\"\n");
+    assert_eq!(
+        errors("f.toml", &[("f.toml", &command)]),
+        [
+            "f.toml:6: [failover] mode: \"command\" needs failover_command, which says how a replica is promoted"
+        ]
+    );
+    let idle = format!("{text}failover_command = \"true\"\n");
+    let loaded = load_from("f.toml", &[("f.toml", &idle)]).unwrap();
+    assert_eq!(
+        warnings(&loaded),
+        ["f.toml:6: [failover] failover_command: is never run: write mode = \"command\" for it to promote"]
+    );
+    let both = format!("{command}failover_command = \"true\"\n");
+    assert_eq!(warnings(&load_from("f.toml", &[("f.toml", &both)]).unwrap()), [""; 0]);
 }
 
 #[test]

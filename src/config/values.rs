@@ -8,6 +8,8 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::failover::Failover;
+
 /// The whole configuration of one pgweir process.
 ///
 /// `Default` gives every key its default and no node, so it is complete but not yet runnable:
@@ -241,21 +243,6 @@ pub struct Monitor {
     pub retries: u32,
 }
 
-/// Who promotes a replica when the primary is lost: `[failover] mode`. `promote` and `command`
-/// are refused: this version only observes.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-pub enum FailoverMode {
-    /// Someone else does; pgweir notices and follows (default).
-    #[default]
-    Observe,
-}
-
-/// `[failover]`.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Failover {
-    pub mode: FailoverMode,
-}
-
 /// Who may use the admin database `pgweir`: `[admin]`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Admin {
@@ -297,6 +284,8 @@ pub struct Node {
     pub always_primary: bool,
     /// Whether the node is never taken out for failed probes. Default false.
     pub disallow_failover: bool,
+    /// Which of two replicas that are equally far is promoted: the one with more. Default 1; 0 (never) to 1000.
+    pub candidate: u32,
     /// Its data folder on its own machine; shown, and handed to commands. Default none.
     pub data_directory: Option<String>,
     /// The name under which it appears in the primary's `pg_stat_replication`. Default none.
@@ -447,6 +436,7 @@ impl Default for Node {
             weight: 1.0,
             always_primary: false,
             disallow_failover: false,
+            candidate: 1,
             data_directory: None,
             application_name: None,
         }

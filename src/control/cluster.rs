@@ -180,14 +180,33 @@ impl Cluster {
             return false;
         };
         member.fresh = true;
+        let name = member.receiver_name().map(str::to_owned);
         let renewed = member.health.answered(report.clone(), &member.rules, now.at);
         if renewed && self.picture.primary == Some(id) {
             // After a crash it may write other records at positions it had used before.
             self.caught_up.reset();
         }
+        let named = self.member(id).and_then(Member::receiver_name) != name.as_deref();
         let sighting = sighting::of(&report, &self.members);
         self.failover.handle(Event::Answered { node: id, sighting }, now.moment);
+        if named {
+            self.names_followers(now);
+        }
         self.settle(Some(id), now)
+    }
+
+    /// The name is known now under which a node streams: what was said about its followers by name means more.
+    fn names_followers(&mut self, now: Now) {
+        let told = |member: &&Member| member.configured.is_some() && member.fresh;
+        let ids = (0..=u8::MAX).map(NodeId).zip(&self.members).filter(|(_, member)| told(member));
+        let again: Vec<_> = ids
+            .filter_map(|(id, member)| Some((id, member.health.report.as_ref()?)))
+            .filter(|(_, report)| !report.followers.is_empty())
+            .map(|(id, report)| (id, sighting::of(report, &self.members)))
+            .collect();
+        for (node, sighting) in again {
+            self.failover.handle(Event::Answered { node, sighting }, now.moment);
+        }
     }
 
     /// A probe failed, for a `reason` that reads well behind "is down: ".
@@ -201,17 +220,25 @@ impl Cluster {
         self.happened(Event::Failed { node: id, reason: reason.to_owned() }, now)
     }
 
+    /// A shard lost a connection to it, which counts against it.
+    pub fn suspected(&mut self, id: NodeId, by: ShardId, reason: String, now: Now) -> bool {
+        self.doubted(id);
+        if let Some(member) = self.members.get_mut(id.index()) {
+            member.health.suspected();
+        }
+        self.happened(Event::Suspected { node: id, by, reason }, now)
+    }
+
     /// A shard lost a connection to it. It may have been restarted from an older state, so until it has answered again
     /// nothing is said about what can be read there.
-    pub fn suspected(&mut self, id: NodeId, by: ShardId, reason: String, now: Now) -> bool {
+    pub fn doubted(&mut self, id: NodeId) {
+        let is_primary = self.picture.primary == Some(id);
         if let Some(member) = self.members.get_mut(id.index()) {
             member.fresh = false;
-            member.health.suspected();
-            if self.picture.primary != Some(id) {
+            if !is_primary {
                 member.gauges.caught_up(Moment(0));
             }
         }
-        self.happened(Event::Suspected { node: id, by, reason }, now)
     }
 
     /// Anything else that failover is told.

@@ -77,7 +77,7 @@ use self::work::Helpers;
 use crate::auth::node::SaltedKeys;
 use crate::config::Monitor;
 use crate::counters::Latencies;
-use crate::door::{Policy, ShardId, Shared, ToControl, ToShard};
+use crate::door::{Policy, ShardId, Shared, Suspicion, ToControl, ToShard};
 use crate::topology::{Moment, NodeAddress, NodeId, Topology};
 
 /// What control needs to start.
@@ -299,10 +299,27 @@ impl Control {
                 }
             }
             ToControl::Snapshot { shard, ticket, snapshot } => self.gatherer.take(shard, ticket, snapshot),
-            ToControl::Suspect { shard, node, reason } => {
+            ToControl::Suspect { shard, node, suspicion, reason } => {
                 tracing::debug!("node {node} is suspected: {reason}");
-                let changed = self.cluster.borrow_mut().suspected(node, shard, reason, self.now());
+                let counts = {
+                    let failover = &self.policy.borrow().config.failover;
+                    match suspicion {
+                        Suspicion::Broken => failover.on_backend_error,
+                        Suspicion::ShutDown => failover.on_backend_shutdown,
+                    }
+                };
+                let changed = match counts {
+                    true => self.cluster.borrow_mut().suspected(node, shard, reason, self.now()),
+                    false => {
+                        self.cluster.borrow_mut().doubted(node);
+                        false
+                    }
+                };
                 self.publish(changed);
+                // Either way it may have something to tell.
+                if let Some(probe) = self.probes.borrow().get(node.index()) {
+                    probe.set();
+                }
             }
             ToControl::Work { shard, ticket, work } => {
                 let policy = self.policy.borrow().clone();

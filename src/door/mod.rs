@@ -169,7 +169,7 @@ pub enum ToControl {
     /// A statement for the admin console, answered with [`ToShard::Answer`].
     Admin { shard: ShardId, ticket: Ticket, statement: String, user: String },
     /// A connection to this node broke or was refused: probe it at once.
-    Suspect { shard: ShardId, node: NodeId, reason: String },
+    Suspect { shard: ShardId, node: NodeId, suspicion: Suspicion, reason: String },
     /// This shard works by the picture of this epoch: what still ran on a node that may not be used any more, or on one
     /// that is no primary any more, was cut off and answered. `wrote`: when it last passed on to a client that something
     /// was written; 0 when it never did.
@@ -182,6 +182,15 @@ pub enum ToControl {
     Learned { shard: ShardId, user: Arc<str>, keys: Arc<SaltedKeys> },
     /// A shard has ended: nothing of it is left.
     Ended { shard: ShardId },
+}
+
+/// What speaks against a node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Suspicion {
+    /// A connection broke, or none could be made.
+    Broken,
+    /// The server said that it shuts down, perhaps only for this one backend.
+    ShutDown,
 }
 
 /// What must not be computed on a shard.

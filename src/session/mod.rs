@@ -71,6 +71,8 @@ pub struct Session {
     /// The last request that was sent and not answered yet in which something returns to what it was when the session
     /// began. The server knows only what that was before a client's startup message.
     resetting: Option<changes::Request>,
+    /// The last request that says how its transaction ends; 0 before the first.
+    ending: changes::Request,
     /// How many requests were sent, and how many answered.
     sent: changes::Request,
     answered: changes::Request,
@@ -122,6 +124,7 @@ impl Session {
             discard_all: None,
             discarded: false,
             resetting: None,
+            ending: 0,
             sent: 0,
             answered: 0,
             own_writes: false,
@@ -180,6 +183,11 @@ impl Session {
             self.pins_since = Pins::NONE;
         }
         may
+    }
+
+    /// Whether a request that says how its transaction ends was sent and not answered yet.
+    pub fn ending(&self) -> bool {
+        self.ending > self.answered
     }
 
     /// The transaction status the client was told last.
@@ -654,6 +662,9 @@ impl Session {
         if effects.contains(Effects::DDL) {
             self.defines = true;
             self.note_administration(text);
+        }
+        if effects.contains(Effects::TRANSACTION_END) {
+            self.ending = self.sent + 1;
         }
         self.may_unpin |= effects.intersects(UNPINNING);
         self.own_writes |= effects.contains(Effects::SEQUENCE_STATE) && self.pins.is_empty();

@@ -76,6 +76,7 @@ impl Session {
             called: _,
             defines: _,
             wishes: _,
+            ending: _,
             listening,
         } = self;
         let (unnamed, names) = names.rest();

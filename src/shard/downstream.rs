@@ -13,6 +13,7 @@ use crate::wire::frame::{HEAD_SIZE, fill};
 use crate::wire::frontend::find_own_statement;
 use crate::wire::{Head, Sqlstate, Violation};
 
+use super::link::shuts_down;
 use super::login;
 use super::relay::{Ending, Relay, TRIES_MAX};
 
@@ -115,6 +116,13 @@ impl Relay {
                     run = end;
                     continue;
                 }
+                if let Verdict::Failed { .. } = verdict
+                    && self.shuts_down(&bytes[at + HEAD_SIZE..end])
+                {
+                    self.flush(&chunk, run, at);
+                    self.lost("the server shut down");
+                    return Ok(());
+                }
                 // These may be reworded, behind what came before.
                 let reworded = matches!(verdict, Verdict::Duplicate(_) | Verdict::Failed(_))
                     || head.tag == b'Z' && (self.restoring || self.session.resetting());
@@ -202,6 +210,10 @@ impl Relay {
         let frame = std::mem::take(&mut link.incoming.held);
         let verdict = link.backend.handle(head.tag, &frame[HEAD_SIZE..])?;
         if self.again || matches!(verdict, Verdict::Failed(_)) && self.sends_again(&frame[HEAD_SIZE..]) {
+            return Ok(used);
+        }
+        if matches!(verdict, Verdict::Failed { .. }) && self.shuts_down(&frame[HEAD_SIZE..]) {
+            self.lost("the server shut down");
             return Ok(used);
         }
         self.told = true;
@@ -428,6 +440,15 @@ impl Relay {
             self.session.dialect = login::dialect(&self.reported);
         }
         Fate::Forward
+    }
+
+    /// Whether the server says that it shuts down, or only this backend: what is under way is lost, and no reason for the
+    /// session to end.
+    fn shuts_down(&mut self, body: &[u8]) -> bool {
+        let error = ErrorFields::new(body);
+        let Some(link) = self.link.as_mut().filter(|_| error.fatal()) else { return false };
+        link.shut_down = shuts_down(&error);
+        link.shut_down
     }
 
     /// The server says goodbye: what it said goes to the client, and the session ends behind it.

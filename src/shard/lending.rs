@@ -178,6 +178,7 @@ impl Shard {
             shows: false,
             reset_owed: false,
             copy_in: false,
+            shut_down: false,
         });
         self.node_counters(pool.node, |node| node.backends.add(1));
         self.settle(&slot, |pool, now| pool.arrived(link, now));

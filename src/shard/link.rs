@@ -9,12 +9,13 @@ use crate::auth::node::{Credentials, SaltedKeys};
 use crate::auth::scram::Nonce;
 use crate::backend::login::Progress;
 use crate::backend::{Backend, BackendKey, Login, LoginError, Parameters};
-use crate::door::{PoolKey, Work, Worked};
+use crate::door::{PoolKey, Suspicion, Work, Worked};
 use crate::limits::FRAME_HOLD_MAX;
 use crate::ring::{Address, Chunk, Socket};
 use crate::session::SharedSettings;
 use crate::topology::{Moment, NodeAddress, NodeId};
-use crate::wire::{Frame, Violation, frontend};
+use crate::wire::backend::ErrorFields;
+use crate::wire::{Frame, Sqlstate, Violation, frontend};
 
 use super::Shard;
 use super::seats::Target;
@@ -48,6 +49,8 @@ pub(super) struct Link {
     pub reset_owed: bool,
     /// True exactly when the server waits for copy data.
     pub copy_in: bool,
+    /// Whether the server has said that it shuts down.
+    pub shut_down: bool,
 }
 
 /// Where in the stream of frames from the node we are.
@@ -94,12 +97,32 @@ impl Link {
                     at += size;
                 }
                 Ok(None) => break,
-                _ => return false,
+                Ok(Some((frame, _))) => {
+                    self.shut_down = frame.tag == b'E' && shuts_down(&ErrorFields::new(frame.body));
+                    return false;
+                }
+                Err(_) => return false,
             }
         }
         self.incoming.held.drain(..at);
         self.socket.end().is_none()
     }
+}
+
+impl Link {
+    /// What it speaks of, if its connection breaks.
+    pub fn suspicion(&self) -> Suspicion {
+        match self.shut_down {
+            true => Suspicion::ShutDown,
+            false => Suspicion::Broken,
+        }
+    }
+}
+
+/// Whether a server's last words are that it shuts down, or at least this backend.
+pub(super) fn shuts_down(error: &ErrorFields<'_>) -> bool {
+    let words = [Sqlstate::ADMIN_SHUTDOWN, Sqlstate::CRASH_SHUTDOWN];
+    error.sqlstate().is_some_and(|sqlstate| words.contains(&sqlstate))
 }
 
 /// A connection to a node on which a login has succeeded.
@@ -156,6 +179,7 @@ impl Shard {
             shows: false,
             reset_owed: false,
             copy_in: false,
+            shut_down: false,
         }))
     }
 

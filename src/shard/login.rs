@@ -536,6 +536,7 @@ impl Guest {
                 session: seat.id,
                 own_writes: false,
                 since: self.shard.shared.moment(Instant::now()),
+                bytes: 0,
             },
             seat,
             &self.socket,

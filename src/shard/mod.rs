@@ -16,7 +16,8 @@
 //! * [`console`]: what pgweir answers itself; [`cancel`]: cancel requests;
 //! * [`pools`], [`link`], [`cleanup`], [`lending`]: finding, opening and cleaning backends, and lending them to other
 //!   shards;
-//! * [`observing`]: working by another picture, and leaving nodes that must not be used any more;
+//! * [`observing`]: working by another picture, and leaving nodes that must not be used any more; [`holding`]: sessions that
+//!   wait because there is no node; [`pacing`]: opening backends when there is one again;
 //! * [`functions`]: what functions that a session called have left on its backend; [`pins`]: sessions that keep theirs;
 //! * [`notifications`]: LISTEN without a backend for each session;
 //! * [`replication`]: connections to the sender of the WAL, passed through;
@@ -29,12 +30,14 @@ mod common;
 mod console;
 mod downstream;
 mod functions;
+mod holding;
 mod lending;
 mod link;
 mod login;
 mod notifications;
 mod observing;
 mod parking;
+mod pacing;
 mod pins;
 mod pools;
 mod relay;
@@ -70,8 +73,10 @@ use crate::wire::Sqlstate;
 use crate::wire::backend::Report;
 
 use self::common::Common;
+use self::holding::Holding;
 use self::notifications::{Hub, HubKey};
 use self::observing::Observing;
+use self::pacing::Pacing;
 use self::pools::Slot;
 use self::seats::{CancelSecret, Seat, Seats};
 use self::tenants::Tenants;
@@ -159,6 +164,8 @@ struct Shard {
     policy: RefCell<Arc<Policy>>,
     topology: RefCell<Arc<Topology>>,
     observing: Observing,
+    holding: Holding,
+    pacing: Pacing,
     pools: RefCell<FxHashMap<PoolKey, Rc<Slot>>>,
     /// By node, the one asked for last: looked at first, since most shards serve few databases and users.
     pools_recent: RefCell<Vec<Option<Rc<Slot>>>>,
@@ -213,6 +220,8 @@ impl Shard {
             policy: RefCell::new(policy),
             topology: RefCell::new(topology.clone()),
             observing: Observing::default(),
+            holding: Holding::default(),
+            pacing: Pacing::default(),
             pools: RefCell::default(),
             pools_recent: RefCell::default(),
             tenants: Tenants::new(id),

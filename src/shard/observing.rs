@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::door::ToControl;
-use crate::topology::{Epoch, Gate, Moment, NodeId, NodeState, Topology};
+use crate::topology::{Epoch, Gate, Moment, Node, NodeId, NodeState, Topology};
 
 use super::Shard;
 use super::relay::Relay;
@@ -77,13 +77,22 @@ impl Shard {
             }
         }
         self.hubs.borrow().values().for_each(|hub| hub.wake());
-        self.reroute_waiters(before.primary);
-        self.pools_upkeep();
-        if self.observing.cutting.get() == 0 {
-            self.tell_observed();
+        let arrived = |id: usize| {
+            let usable = |topology: &Topology| topology.nodes.get(id).is_some_and(Node::usable);
+            usable(&topology) && !usable(&before)
+        };
+        let moved = topology.primary.is_some() && topology.primary != before.primary;
+        if moved || (0..topology.nodes.len()).any(arrived) {
+            self.pacing.begin(Instant::now());
         }
+        self.reroute_waiters(before.primary);
+        self.holding.release(&self.ring);
+        self.pools_upkeep();
         if gated {
             self.drain_primary();
+        }
+        if self.observing.cutting.get() == 0 {
+            self.tell_observed();
         }
     }
 

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use crate::backend::LoginError;
 use crate::config::{Balance, PoolMode};
 use crate::counters::Budget;
-use crate::door::{PoolKey, PoolSnapshot, ToControl};
+use crate::door::{PoolKey, PoolSnapshot, Suspicion, ToControl};
 use crate::limits::CONNECTS_MAX;
 use crate::pool::{Checkin, Fit, Pool};
 use crate::ring::{End, Socket};
@@ -22,6 +22,7 @@ use crate::topology::{Moment, NodeId};
 use crate::wire::Sqlstate;
 use crate::wire::backend::{ErrorFields, Report};
 
+use super::holding::Wait;
 use super::lending::Lending;
 use super::link::{Link, OpenError};
 use super::seats::Seat;
@@ -43,6 +44,8 @@ pub(super) struct Slot {
     pub lending: Lending,
     /// Until when no backend is opened, after a failure.
     pause_until: Cell<Option<Instant>>,
+    /// Whether its turn to open one is awaited.
+    pub turn_awaited: Cell<bool>,
 }
 
 /// A backend lent to a session, until it is handed to [`Shard::checkin`].
@@ -97,6 +100,8 @@ pub(super) struct Request<'a> {
     pub own_writes: bool,
     /// When it logged in.
     pub since: Moment,
+    /// Bytes of what it has sent and that is kept for it.
+    pub bytes: usize,
 }
 
 impl Shard {
@@ -122,20 +127,24 @@ impl Shard {
     ) -> Result<Lease, Option<Report>> {
         let started = Instant::now();
         let deadline = started + self.policy.borrow().config.pool.checkout_timeout;
+        // Until when it may be held because there is no node, once it is.
+        let mut held_until = None;
         let mut avoid = 0u128;
         loop {
             let Some(node) = self.choose(&request, avoid) else {
-                let wait = poll_fn(|context| match self.interrupted(seat, client, context.waker()) {
-                    true => Poll::Ready(()),
-                    false => Poll::Pending,
+                let until = *held_until.get_or_insert_with(|| {
+                    self.counters().held.add(1);
+                    deadline.min(Instant::now() + self.policy.borrow().config.failover.hold_time)
                 });
-                if self.ring.deadline(deadline.min(Instant::now() + NODE_WAIT), wait).await.is_some() {
-                    return Err(None);
-                }
-                if Instant::now() >= deadline {
+                if Instant::now() >= until {
                     return Err(Some(self.no_node(&request)));
                 }
-                avoid = 0;
+                let interrupted = |waker: &Waker| self.interrupted(seat, client, waker);
+                match self.hold(request.bytes, until, interrupted).await {
+                    Wait::Look => avoid = 0,
+                    Wait::Overflowed => return Err(Some(overflowed())),
+                    Wait::Interrupted => return Err(None),
+                }
                 continue;
             };
             let slot = self.slot(node, request.database, request.user);
@@ -247,7 +256,9 @@ impl Shard {
             Access::Write => "no primary is reachable",
             Access::Any | Access::Read { .. } => "no node is reachable",
         };
-        Report::error(Sqlstate::CANNOT_CONNECT_NOW, what).detail(states.join("; "))
+        Report::error(Sqlstate::CANNOT_CONNECT_NOW, what)
+            .detail(states.join("; "))
+            .hint("Nothing was begun: it may be sent again. How long it waits is failover.hold_time.")
     }
 
     /// The pool of this node, database and user; it opens on first use.
@@ -290,6 +301,7 @@ impl Shard {
             hash: hasher.finish().max(1),
             lending: Lending::default(),
             pause_until: Cell::default(),
+            turn_awaited: Cell::default(),
         });
         self.pools.borrow_mut().insert(key, slot.clone());
         slot
@@ -396,8 +408,8 @@ impl Shard {
     fn broken(self: &Rc<Self>, slot: &Rc<Slot>, link: Box<Link>, reason: &str) {
         slot.pool.borrow_mut().discard();
         self.node_counters(link.key.node, |node| node.broken.add(1));
-        if link.socket.end().is_some() {
-            self.suspect(link.key.node, reason);
+        if link.socket.end().is_some() || link.shut_down {
+            self.suspect(link.key.node, link.suspicion(), reason);
         }
         self.retire(slot, link);
     }
@@ -453,6 +465,9 @@ impl Shard {
             if !self.take_credit(slot) {
                 return self.ask(slot);
             }
+            if !self.may_open(slot) {
+                return self.give_credit(slot);
+            }
             slot.pool.borrow_mut().connect();
             let (shard, slot) = (self.clone(), slot.clone());
             self.ring.spawn(async move {
@@ -484,7 +499,7 @@ impl Shard {
         match error {
             OpenError::Unreachable(reason) => {
                 tracing::debug!(%node, reason, "cannot connect");
-                self.suspect(node, &reason);
+                self.suspect(node, Suspicion::Broken, &reason);
                 self.dismiss(slot, || Grant::Reroute);
             }
             OpenError::Login(error) => {
@@ -495,7 +510,7 @@ impl Shard {
                 match sqlstate {
                     // Starting up, shutting down, in recovery.
                     Some(Sqlstate::CANNOT_CONNECT_NOW) => {
-                        self.suspect(node, &error.to_string());
+                        self.suspect(node, Suspicion::Broken, &error.to_string());
                         self.dismiss(slot, || Grant::Reroute);
                     }
                     // The node has no room. Those who wait may still get a backend that others use now.
@@ -562,10 +577,14 @@ impl Shard {
     }
 
     /// Tells control that a node may be gone, and keeps away from it for a moment.
-    pub(super) fn suspect(&self, node: NodeId, reason: &str) {
+    pub(super) fn suspect(&self, node: NodeId, suspicion: Suspicion, reason: &str) {
         self.suspects.set(self.suspects.get() | 1 << node.0);
-        let _ =
-            self.shared.control.send(ToControl::Suspect { shard: self.id, node, reason: reason.to_owned() });
+        let _ = self.shared.control.send(ToControl::Suspect {
+            shard: self.id,
+            node,
+            suspicion,
+            reason: reason.to_owned(),
+        });
     }
 
     /// Upkeep: closes idle backends that are too old, unused for too long or not usable any more, forgets empty pools.
@@ -580,7 +599,7 @@ impl Shard {
                 let closed_by_server = link.stirred() && !link.calm();
                 if closed_by_server {
                     self.node_counters(link.key.node, |node| node.broken.add(1));
-                    self.suspect(link.key.node, "an idle connection was closed");
+                    self.suspect(link.key.node, link.suspicion(), "an idle connection was closed");
                 }
                 self.retire(&slot, link);
             }
@@ -674,6 +693,17 @@ impl Drop for Place {
             shard.settle(slot, |pool, now| pool.checkin(link, now));
         }
     }
+}
+
+/// What a client is told that has to make room for others.
+fn overflowed() -> Report {
+    Report::error(
+        Sqlstate::CANNOT_CONNECT_NOW,
+        "too many transactions wait because there is no node for them",
+    )
+    .hint(
+        "Nothing was begun: it may be sent again. The limits are failover.hold_max and failover.hold_bytes.",
+    )
 }
 
 /// What a client is told when the node does not let us in on its behalf.

@@ -401,6 +401,7 @@ impl Relay {
             session: self.seat.id,
             own_writes: self.session.own_writes(),
             since: self.since,
+            bytes: self.batch_bytes,
         }
     }
 
@@ -595,7 +596,8 @@ impl Relay {
         self.batch.clear();
         self.batch_bytes = 0;
         self.batch_want = Want::Nothing;
-        let unknown = self.wrote && owed;
+        // Without a word about its end, a transaction has not been committed.
+        let unknown = self.wrote && owed && (!in_transaction || self.session.ending());
         match unknown {
             true => self.shard.counters().unknown.add(1),
             false if owed || unsynced || in_transaction => self.shard.counters().cut.add(1),

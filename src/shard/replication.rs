@@ -6,6 +6,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
 
+use crate::door::Suspicion;
 use crate::ring::{Chunk, Socket};
 use crate::session::startup::{Replication, Request};
 use crate::topology::NodeId;
@@ -86,7 +87,7 @@ impl Guest {
                     Some(Err(OpenError::Unreachable(reason))) => reason,
                     _ => format!("it did not answer within {timeout:?}"),
                 };
-                self.shard.suspect(node, &why);
+                self.shard.suspect(node, Suspicion::Broken, &why);
                 let message = format!("cannot connect to the primary, node {node}: {why}");
                 return Err(Report::fatal(Sqlstate::CONNECTION_FAILURE, message).into());
             }

@@ -10,6 +10,7 @@ impl Sqlstate {
     pub const ADMIN_SHUTDOWN: Sqlstate = Sqlstate(*b"57P01");
     pub const CANNOT_CONNECT_NOW: Sqlstate = Sqlstate(*b"57P03");
     pub const CONNECTION_FAILURE: Sqlstate = Sqlstate(*b"08006");
+    pub const CRASH_SHUTDOWN: Sqlstate = Sqlstate(*b"57P02");
     pub const DEADLOCK_DETECTED: Sqlstate = Sqlstate(*b"40P01");
     pub const DUPLICATE_PREPARED_STATEMENT: Sqlstate = Sqlstate(*b"42P05");
     pub const FEATURE_NOT_SUPPORTED: Sqlstate = Sqlstate(*b"0A000");

@@ -1,15 +1,17 @@
 //! Real servers for tests.
 
+use std::fs;
 use std::ops::Deref;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Condvar, LazyLock, Mutex, PoisonError};
 
+use pgweir::demo::account::Account;
 use pgweir::demo::folder::{make, new_path, quick_place};
 use pgweir::demo::keeper::Fate;
 use pgweir::demo::node::Node;
 use pgweir::demo::process::Interrupt;
 use pgweir::demo::servers::{Cluster as Servers, ClusterOptions};
-use pgweir::demo::settings::Purpose;
+use pgweir::demo::settings::{Purpose, conninfo};
 
 use super::PATIENCE;
 use super::login::{Address, Login};
@@ -117,6 +119,30 @@ impl Cluster {
     #[track_caller]
     pub fn revive(&self, node: usize) {
         self.node(node).start().unwrap_or_else(|error| panic!("node {node} does not come back: {error}"));
+    }
+
+    /// Makes a node anew as a replica of `primary`, as an operator does whose old primary cannot follow as it is.
+    #[track_caller]
+    pub fn rejoin(&self, node: usize, primary: usize) {
+        self.node(node).stop();
+        let (data, primary) = (self.node(node).data_folder(), self.node(primary).port());
+        let parent = data.parent().expect("a node has a folder of its own");
+        let kept = ["postgresql.conf", "pg_hba.conf"]
+            .map(|name| (name, fs::read(data.join(name)).unwrap_or_else(|error| panic!("{name}: {error}"))));
+        fs::remove_dir_all(&data).unwrap_or_else(|error| panic!("{}: {error}", data.display()));
+        let account = Account::find().unwrap_or_else(|error| panic!("no account for servers: {error}"));
+        let copied = account
+            .command(self.binaries().program("pg_basebackup"), parent)
+            .args(["--pgdata=data", "--write-recovery-conf", "--wal-method=stream", "--checkpoint=fast"])
+            .arg(format!("--dbname={}", conninfo(self.node(node).name(), primary)))
+            .env("PGPASSWORD", self.password())
+            .output();
+        let copied = copied.unwrap_or_else(|error| panic!("pg_basebackup: {error}"));
+        assert!(copied.status.success(), "{}", String::from_utf8_lossy(&copied.stderr));
+        for (name, text) in kept {
+            fs::write(data.join(name), text).unwrap_or_else(|error| panic!("{name}: {error}"));
+        }
+        self.revive(node);
     }
 
     /// Waits until the replicas have replayed all that node 0 wrote until now.

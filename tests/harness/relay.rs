@@ -1,9 +1,9 @@
 //! A second address of a server.
 
-use std::io;
+use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 
 /// Hands on every connection that is made to it, until it is dropped: then they break, and nobody listens there.
 pub struct Relay {
@@ -18,6 +18,8 @@ struct Shared {
     /// Whether new connections are taken and left alone, and those that were.
     holding: AtomicBool,
     held: Mutex<Vec<TcpStream>>,
+    muted: Mutex<bool>,
+    unmuted: Condvar,
     /// Both ends of every connection that was ever made.
     streams: Mutex<Vec<TcpStream>>,
 }
@@ -69,30 +71,61 @@ impl Relay {
     pub fn port(&self) -> u16 {
         self.address.port()
     }
+
+    /// From now on nothing comes through any more, and nothing breaks either: connections are taken and left silent.
+    pub fn mute(&self) {
+        *self.shared.muted.lock().unwrap_or_else(PoisonError::into_inner) = true;
+    }
+
+    /// What was held up comes through.
+    pub fn unmute(&self) {
+        self.shared.unmute();
+    }
 }
 
 impl Shared {
     /// To the server; when that is not there any more, the client sees its connection close.
-    fn hand_on(&self, client: TcpStream, port: u16) -> io::Result<()> {
+    fn hand_on(self: &Arc<Self>, client: TcpStream, port: u16) -> io::Result<()> {
         match TcpStream::connect((Ipv4Addr::LOCALHOST, port)) {
             Ok(server) => self.couple(client, server),
             Err(_) => Ok(()),
         }
     }
 
-    fn couple(&self, client: TcpStream, server: TcpStream) -> io::Result<()> {
+    fn couple(self: &Arc<Self>, client: TcpStream, server: TcpStream) -> io::Result<()> {
         for stream in [&client, &server] {
             stream.set_nodelay(true)?;
             self.streams.lock().unwrap_or_else(PoisonError::into_inner).push(stream.try_clone()?);
         }
         for (mut from, mut to) in [(client.try_clone()?, server.try_clone()?), (server, client)] {
+            let here = self.clone();
             std::thread::spawn(move || {
                 // However it ends, the other side learns that nothing more comes.
-                let _ = io::copy(&mut from, &mut to);
+                let _ = here.copy(&mut from, &mut to);
                 let _ = to.shutdown(Shutdown::Write);
             });
         }
         Ok(())
+    }
+}
+
+impl Shared {
+    fn copy(&self, from: &mut TcpStream, to: &mut TcpStream) -> io::Result<()> {
+        let mut bytes = [0; 16 * 1024];
+        loop {
+            let count = from.read(&mut bytes)?;
+            let muted = self.muted.lock().unwrap_or_else(PoisonError::into_inner);
+            drop(self.unmuted.wait_while(muted, |muted| *muted).unwrap_or_else(PoisonError::into_inner));
+            if count == 0 {
+                return Ok(());
+            }
+            to.write_all(&bytes[..count])?;
+        }
+    }
+
+    fn unmute(&self) {
+        *self.muted.lock().unwrap_or_else(PoisonError::into_inner) = false;
+        self.unmuted.notify_all();
     }
 }
 
@@ -104,6 +137,7 @@ impl Drop for Relay {
             let _ = stream.shutdown(Shutdown::Both);
         }
         drop(std::mem::take(&mut *self.shared.held.lock().unwrap_or_else(PoisonError::into_inner)));
+        self.shared.unmute();
         // Wakes the thread that listens, which then lets go of the address.
         drop(TcpStream::connect(self.address));
     }

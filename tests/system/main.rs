@@ -7,6 +7,7 @@ mod harness;
 mod authentication;
 mod console;
 mod copying;
+mod failover;
 mod listening;
 mod operations;
 mod pooling;

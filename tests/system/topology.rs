@@ -221,16 +221,24 @@ fn clients_outlive_the_death_of_the_primary() {
     let mut in_transaction = proxy.client(name);
     in_transaction.query("BEGIN; INSERT INTO t VALUES (1)");
     let mut locked = proxy.client(name);
+    let mut locked_within = proxy.client(name);
     in_transaction.query("LOCK TABLE t IN EXCLUSIVE MODE");
     locked.send_query("INSERT INTO t VALUES (2)");
+    locked_within.query("BEGIN");
+    locked_within.send_query("INSERT INTO t VALUES (2)");
     let waiting = "SELECT count(*) FROM pg_locks WHERE NOT granted";
-    eventually(|| cluster.value(0, waiting) == "1", "a write is under way");
+    eventually(|| cluster.value(0, waiting) == "2", "two writes are under way");
     cluster.kill(0);
     // Whether it was done is unknown (class 40: transaction rollback; 40003 says just that).
     let error = locked.expect_sqlstate("40003");
     assert_eq!(error.severity(), "ERROR");
     locked.until_ready();
     assert_eq!(locked.status, 'I');
+    // This one was not committed, whatever became of it.
+    let error = locked_within.expect_sqlstate("40001");
+    assert!(!error.field('H').is_empty(), "{error}");
+    locked_within.until_ready();
+    assert_eq!(locked_within.status, 'I');
     let error = in_transaction.try_query("INSERT INTO t VALUES (3)").expect_err("it was cut off");
     assert!(error.sqlstate().starts_with("40"), "{error}");
     in_transaction.query("ROLLBACK");

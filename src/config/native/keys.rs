@@ -8,12 +8,12 @@ use std::time::Duration;
 
 use toml::de::DeValue;
 
+use super::failover;
 use super::print::{quote, quote_all};
 use super::value::{Zero, boolean, bytes, duration, float, small, text, texts, word};
 use crate::config::unit::{print_bytes, print_duration};
 use crate::config::{
-    AuthMethod, Balance, Causal, Config, FailoverMode, HbaSource, LogLevel, Node, PinPolicy, PoolMode,
-    PoolOverride, Reads,
+    AuthMethod, Balance, Causal, Config, HbaSource, LogLevel, Node, PinPolicy, PoolMode, PoolOverride, Reads,
 };
 
 /// One key of a section whose values live in a `T`.
@@ -46,7 +46,7 @@ pub(super) const SECTIONS: &[Section] = &[
     Section { name: "auth", keys: AUTH },
     Section { name: "route", keys: ROUTE },
     Section { name: "monitor", keys: MONITOR },
-    Section { name: "failover", keys: FAILOVER },
+    Section { name: "failover", keys: failover::KEYS },
     Section { name: "admin", keys: ADMIN },
     Section { name: "log", keys: LOG },
 ];
@@ -93,6 +93,12 @@ pub(super) const NODE: &[Key<Node>] = &[
         "Whether it is never taken out for failed probes",
         |n, v| set(&mut n.disallow_failover, boolean(v)),
         |n| Some(n.disallow_failover.to_string()),
+    ),
+    key(
+        "candidate",
+        "Which of two replicas that are equally far is promoted: the one with more; 0 (never) to 1000",
+        |n, v| set(&mut n.candidate, small(v, 0..=1000)),
+        |n| Some(n.candidate.to_string()),
     ),
     key(
         "data_directory",
@@ -389,19 +395,6 @@ const MONITOR: &[Key<Config>] = &[
     ),
 ];
 
-const FAILOVER: &[Key<Config>] = &[key(
-    "mode",
-    "Who promotes a replica: observe (someone else does, pgweir follows)",
-    |c, v| match v.as_str() {
-        Some(mode @ ("promote" | "command")) => Err(format!(
-            "{mode:?} is not offered by this version: write \"observe\" and let another tool \
-             promote; pgweir follows the new primary"
-        )),
-        _ => set(&mut c.failover.mode, word(v, FAILOVER_MODES)),
-    },
-    |c| Some(name_of(c.failover.mode, FAILOVER_MODES)),
-)];
-
 const ADMIN: &[Key<Config>] = &[key(
     "users",
     "Who may use the database pgweir; a login name or a list",
@@ -425,7 +418,7 @@ const LOG: &[Key<Config>] = &[
 ];
 
 /// A key that a reload applies and that may be shown: the usual one.
-const fn key<T>(
+pub(super) const fn key<T>(
     name: &'static str,
     doc: &'static str,
     read: fn(&mut T, &DeValue<'_>) -> Result<(), String>,
@@ -439,7 +432,7 @@ const fn restart<T>(key: Key<T>) -> Key<T> {
     Key { name: key.name, doc: key.doc, live: false, secret: key.secret, read: key.read, write: key.write }
 }
 
-fn set<V>(place: &mut V, value: Result<V, String>) -> Result<(), String> {
+pub(super) fn set<V>(place: &mut V, value: Result<V, String>) -> Result<(), String> {
     *place = value?;
     Ok(())
 }
@@ -489,7 +482,6 @@ const CAUSALS: &[(&str, Causal)] =
     &[("off", Causal::Off), ("session", Causal::Session), ("global", Causal::Global)];
 const PINS: &[(&str, PinPolicy)] = &[("allow", PinPolicy::Allow), ("refuse", PinPolicy::Refuse)];
 const BALANCES: &[(&str, Balance)] = &[("statement", Balance::Statement), ("session", Balance::Session)];
-const FAILOVER_MODES: &[(&str, FailoverMode)] = &[("observe", FailoverMode::Observe)];
 const LOG_LEVELS: &[(&str, LogLevel)] = &[
     ("error", LogLevel::Error),
     ("warn", LogLevel::Warn),
@@ -503,10 +495,10 @@ const CERT_REFUSED: &str = "\"cert\" needs TLS, which this version does not offe
 
 const PORTS: std::ops::RangeInclusive<u64> = 1..=65535;
 const SIZES: std::ops::RangeInclusive<u64> = 1..=10_000;
-const US: Duration = Duration::from_micros(1);
-const MS: Duration = Duration::from_millis(1);
-const TEN_MS: Duration = Duration::from_millis(10);
-const SECOND: Duration = Duration::from_secs(1);
-const HOUR: Duration = Duration::from_secs(3600);
-const DAY: Duration = Duration::from_secs(86_400);
+pub(super) const US: Duration = Duration::from_micros(1);
+pub(super) const MS: Duration = Duration::from_millis(1);
+pub(super) const TEN_MS: Duration = Duration::from_millis(10);
+pub(super) const SECOND: Duration = Duration::from_secs(1);
+pub(super) const HOUR: Duration = Duration::from_secs(3600);
+pub(super) const DAY: Duration = Duration::from_secs(86_400);
 const MONTH: Duration = Duration::from_secs(30 * 86_400);

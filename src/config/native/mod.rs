@@ -2,6 +2,7 @@
 //! noted here.
 
 mod changes;
+mod failover;
 mod keys;
 mod print;
 #[cfg(test)]

@@ -7,6 +7,7 @@
 
 mod access;
 mod cluster;
+mod failover;
 pub(super) mod lexer;
 mod listen;
 mod log;
@@ -28,7 +29,7 @@ use super::draft::{Draft, Place};
 use super::native;
 use super::nearest::nearest;
 use super::secrets::Secrets;
-use super::{Balance, Config, Line, Listen, Pool, Reads, Route};
+use super::{Balance, Config, Failover, Line, Listen, Pool, Reads, Route};
 
 /// Whether a name belongs in a pgpool.conf, for telling the two formats apart.
 pub(super) fn knows(name: &str) -> bool {
@@ -263,6 +264,7 @@ fn defaults() -> Config {
             ..native.listen
         },
         pool: Pool { size: pool::CHILDREN_DEFAULT, connect_timeout: Duration::from_secs(10), ..native.pool },
+        failover: Failover { on_backend_shutdown: false, ..native.failover },
         route: Route { reads: Reads::Any, balance: Balance::Session, ..native.route },
         ..native
     }
@@ -328,6 +330,7 @@ const UNWRITTEN: &[(&str, &str)] = &[
     ("[route] reads", "pgpool-II's load_balance_mode: the primary takes its share"),
     ("[route] balance", "pgpool-II's statement_level_load_balance"),
     ("[route] causal", "stricter than pgpool-II: a session's reads see its own writes"),
+    ("[failover] on_backend_shutdown", "pgpool-II's failover_on_backend_shutdown"),
     ("[admin] users", "the probes' user and postgres; pgpool-II lets everyone ask"),
 ];
 

@@ -4,7 +4,7 @@
 //! here, with that version: old files are the ones that people bring.
 
 use super::Use;
-use super::{access, cluster, listen, log, nodes, pool, probe};
+use super::{access, cluster, failover, listen, log, nodes, pool, probe};
 
 /// One name of a pgpool.conf.
 pub(super) struct Name {
@@ -137,8 +137,8 @@ const HISTORY: &[(&str, &[Name])] = &[
         used("backend_data_directory", nodes::data_directory).always(),
         used("client_idle_limit", pool::client_idle_limit),
         later("client_idle_limit_in_recovery", RECOVERY),
-        later("failback_command", FAILOVER),
-        later("failover_command", FAILOVER),
+        used("failback_command", failover::failback_command),
+        used("failover_command", failover::failover_command),
         later("pid_file_name", "pgweir writes no pid file"),
         later("recovery_1st_stage_command", RECOVERY),
         later("recovery_2nd_stage_command", RECOVERY),
@@ -219,7 +219,7 @@ const HISTORY: &[(&str, &[Name])] = &[
         renamed("heartbeat_destination", "heartbeat_hostname", "4.2").always(),
         renamed("heartbeat_destination_port", "heartbeat_port", "4.2").always(),
         later("heartbeat_device", WATCHDOG).always(),
-        later("search_primary_node_timeout", FAILOVER),
+        used("search_primary_node_timeout", failover::search_primary_node_timeout),
         later("wd_authkey", WATCHDOG).secret(),
         later("wd_escalation_command", WATCHDOG),
         later("wd_heartbeat_deadtime", WATCHDOG),
@@ -265,14 +265,14 @@ const HISTORY: &[(&str, &[Name])] = &[
     ("4.0", &[
         used("allow_clear_text_frontend_auth", access::allow_clear_text_frontend_auth),
         renamed("black_query_pattern_list", "primary_routing_query_pattern_list", "4.2"),
-        later("detach_false_primary", FAILOVER),
+        used("detach_false_primary", failover::detach_false_primary),
         used("disable_load_balance_on_write", cluster::disable_load_balance_on_write),
-        later("failover_on_backend_error", FAILOVER),
+        used("failover_on_backend_error", failover::failover_on_backend_error),
         later("log_client_messages", LOGGING),
     ]),
     ("4.1", &[
-        later("auto_failback", "a replica that returns is used again by itself"),
-        later("auto_failback_interval", "a replica that returns is used again by itself"),
+        used("auto_failback", failover::auto_failback),
+        used("auto_failback_interval", failover::auto_failback_interval),
         used("backend_application_name", nodes::application_name).always(),
         later("enable_consensus_with_half_votes", WATCHDOG),
         never("enable_shared_relcache", RELCACHE),
@@ -288,7 +288,7 @@ const HISTORY: &[(&str, &[Name])] = &[
         later("cache_safe_memqcache_table_list", CACHE),
         later("cache_unsafe_memqcache_table_list", CACHE),
         later("dml_adaptive_object_relationship_list", FUNCTIONS),
-        later("follow_primary_command", FAILOVER),
+        used("follow_primary_command", failover::follow_primary_command),
         later("heartbeat_hostname", WATCHDOG).always(),
         later("heartbeat_port", WATCHDOG).maybe(),
         later("hostname", WATCHDOG).maybe(),
@@ -308,7 +308,7 @@ const HISTORY: &[(&str, &[Name])] = &[
         later("write_function_list", FUNCTIONS),
     ]),
     ("4.3", &[
-        later("failover_on_backend_shutdown", FAILOVER),
+        used("failover_on_backend_shutdown", failover::failover_on_backend_shutdown),
         later("prefer_lower_delay_standby", "a replica over its lag limit takes no new reads"),
         later("wd_lost_node_removal_timeout", WATCHDOG),
         later("wd_no_show_node_removal_timeout", WATCHDOG),
@@ -355,7 +355,6 @@ const HISTORY: &[(&str, &[Name])] = &[
 const CACHE: &str = "pgweir has no query cache";
 const CAUSAL: &str = "[route] causal keeps reads from being older than the writes before them";
 const EVERY_NODE: &str = "pgweir never writes to several nodes; PostgreSQL replicates";
-const FAILOVER: &str = "pgweir observes the nodes and follows a new primary";
 const FUNCTIONS: &str = "pgweir decides by the statement alone what may go to a replica";
 const LOGGING: &str = "pgweir logs to stderr, as [log] says";
 const PARALLEL: &str = "parallel queries went away in pgpool-II itself";

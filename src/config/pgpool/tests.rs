@@ -88,6 +88,7 @@ fn an_empty_file_has_the_defaults_of_pgpool() {
             "[route] reads = \"any\"",
             "[route] balance = \"session\"",
             "[route] causal = \"session\"",
+            "[failover] on_backend_shutdown = false",
             "[admin] users = \"postgres\"",
         ]
     );
@@ -128,6 +129,29 @@ fn each_used_name_sets_its_key() {
         ("connection_life_time = 600", "[pool] idle_timeout = \"10min\""),
         ("connection_life_time = 0", "[pool] idle_timeout = \"0\""),
         ("client_idle_limit = 30", "[pool] client_idle_timeout = \"30s\""),
+        (
+            "failover_command = '/etc/f.sh %d %H'",
+            "[failover] failover_command = \"/etc/f.sh %d %H\"; [failover] mode = \"command\"",
+        ),
+        ("failover_command = ''", "pgweir observes the nodes and follows a new primary"),
+        ("failback_command = 'b %d'", "[failover] failback_command = \"b %d\""),
+        ("failback_command = ''", "no command"),
+        ("search_primary_node_timeout = 10", "[failover] search_timeout = \"10s\""),
+        ("search_primary_node_timeout = 0", "[failover] search_timeout = \"1d\""),
+        (
+            "detach_false_primary = on",
+            "[failover] detach_false_primary = true; it is never written to in any case",
+        ),
+        (
+            "auto_failback = on",
+            "[failover] auto_failback = true; a replica that was only lost is used again by itself in any case",
+        ),
+        ("auto_failback_interval = 30", "[failover] auto_failback_interval = \"30s\""),
+        ("failover_on_backend_error = off", "[failover] on_backend_error = false; a probe has to confirm it"),
+        (
+            "failover_on_backend_shutdown = on",
+            "[failover] on_backend_shutdown = true; a probe has to confirm it",
+        ),
         ("connect_timeout = 2500", "[pool] connect_timeout = \"2500ms\""),
         ("connect_timeout = 0", "[pool] connect_timeout = \"1h\""),
         ("reset_query_list = 'ABORT; DISCARD ALL'", "[pool] reset = \"DISCARD ALL\""),
@@ -193,6 +217,9 @@ fn a_wrong_value_is_an_error_with_its_line_and_name() {
         ("disable_load_balance_on_write = 'never'", "'never' is none of off, transaction"),
         ("authentication_timeout = 2h", "write 100ms to 1h, or 0"),
         ("log_min_messages = loud", "'loud' is none of debug5"),
+        ("search_primary_node_timeout = 2d", "write 100ms to 1d, or 0"),
+        ("auto_failback_interval = 2d", "'2d' is"),
+        ("auto_failback = maybe", "is neither on nor off"),
         ("health_check_period = 2h", "write 10ms to 1h, or 0"),
         ("health_check_timeout = 2h", "write 10ms to 1h, or 0"),
         ("health_check_retry_delay = x", "'x' is no duration"),
@@ -586,6 +613,19 @@ fn a_guide_for_4_3_loads_with_these_warnings() {
     let nodes: Vec<(&str, u16, f64)> =
         config.nodes.iter().map(|node| (node.host.as_str(), node.port, node.weight)).collect();
     assert_eq!(nodes, [("172.16.93.132", 5432, 1.0), ("172.16.93.133", 5432, 2.0)]);
+}
+
+#[test]
+fn a_command_that_follows_needs_one_that_promotes() {
+    let follow = "follow_primary_command = 'f %d'\n";
+    assert_eq!(
+        warnings(follow),
+        ["p.conf:1: follow_primary_command: is never run: mode = \"observe\" leaves it to whoever promotes"]
+    );
+    let config = config(&format!("{follow}failover_command = 'p %H'\n"));
+    assert_eq!(config.failover.mode, FailoverMode::Command);
+    assert_eq!(config.failover.follow_primary_command.as_deref(), Some("f %d"));
+    assert!(config.failover.on_backend_error && !config.failover.on_backend_shutdown);
 }
 
 #[test]

@@ -230,7 +230,7 @@ pub(super) fn shards(counters: &[ShardCounters], gathered: &Gathered) -> Answer 
         let of_nodes = |counter: fn(&NodeCounters) -> &Counter| {
             shard.nodes.iter().map(|node| counter(node).read()).sum()
         };
-        let numbers: [u64; 14] = [
+        let numbers: [u64; 15] = [
             index as u64,
             shard.epoch.read(),
             shard.clients.read(),
@@ -243,6 +243,7 @@ pub(super) fn shards(counters: &[ShardCounters], gathered: &Gathered) -> Answer 
             shard.bytes_out.read(),
             shard.pinned.read(),
             shard.parked.read(),
+            shard.holding.read(),
             of_nodes(|node| &node.backends),
             of_nodes(|node| &node.leases),
         ];
@@ -423,6 +424,7 @@ const SHARDS: &[&str] = &[
     "bytes_out",
     "pinned",
     "parked",
+    "holding",
     "backends",
     "leases",
     "answers",

@@ -1,5 +1,6 @@
 use super::*;
 use crate::control::lsn::Lsn;
+use crate::control::probe::Follower;
 use crate::topology::NodeState::{self, Down, Drained, Lagging, Up};
 
 const T0: Now = Now { at: SystemTime::UNIX_EPOCH, moment: Moment(5) };
@@ -180,6 +181,23 @@ fn two_primaries_are_never_both_written_to() {
             .iter()
             .any(|note| matches!(note, Note::Warning(text) if text.contains("claims to be the primary")))
     );
+}
+
+#[test]
+fn the_primary_may_name_its_replicas_before_they_do_themselves() {
+    let mut lossless = config(&[1, 2]);
+    lossless.failover.mode = config::FailoverMode::Promote;
+    lossless.failover.max_data_loss = Some(0);
+    let mut cluster = Cluster::new(&lossless, 1, T0);
+    let follower = Follower { name: "b".into(), state: "streaming".into(), sync_state: "quorum".into() };
+    cluster.says(0, Report { followers: vec![follower], ..primary(1, 10, 100) });
+    cluster.says(1, Report { receiver_name: Some("b".into()), ..replica(1, 1, 100) });
+    assert_eq!(cluster.primary(), Some(0));
+    cluster.loses(0);
+    cluster.says(1, Report { sent: Moment(20), receiver_name: Some("b".into()), ..replica(1, 1, 100) });
+    let actions = cluster.actions();
+    let promotes = |action: &Action| matches!(action, Action::Promote { node: NodeId(1), .. });
+    assert!(actions.iter().any(promotes), "commits waited for it: {actions:?}");
 }
 
 #[test]

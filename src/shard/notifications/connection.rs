@@ -8,6 +8,7 @@ use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use crate::backend::{Owed, Verdict};
+use crate::door::Suspicion;
 use crate::topology::NodeId;
 use crate::wire::backend::read_notification;
 use crate::wire::{Frame, Violation, frontend};
@@ -40,7 +41,7 @@ pub(super) async fn run(shard: Rc<Shard>, hub: Rc<Hub>) {
                     hub.lost(sent.into_iter().flatten());
                     shard.close(link);
                 }
-                Err(OpenError::Unreachable(reason)) => shard.suspect(node, &reason),
+                Err(OpenError::Unreachable(reason)) => shard.suspect(node, Suspicion::Broken, &reason),
                 Err(OpenError::Login(error)) => {
                     tracing::warn!(
                         %node, database = &*hub.key.database, user = &*hub.key.user, %error,
