@@ -12,6 +12,14 @@ pub struct Client {
     stream: TcpStream,
 }
 
+/// What a server answers instead of what was asked for.
+#[derive(Debug, thiserror::Error)]
+#[error("{message}")]
+pub struct ServerError {
+    pub sqlstate: String,
+    message: String,
+}
+
 /// A row as the simple protocol sends it: text, or NULL.
 pub type Row = Vec<Option<String>>;
 
@@ -70,13 +78,15 @@ impl Client {
             let (tag, body) = self.message()?;
             match tag {
                 b'D' => rows.push(row(&body).context("a broken DataRow")?),
-                b'E' => error = Some(error_message(&body)),
+                b'E' => {
+                    error = Some(ServerError { sqlstate: field(&body, b'C'), message: error_message(&body) })
+                }
                 b'Z' => break,
                 _ => {}
             }
         }
         match error {
-            Some(error) => bail!(error),
+            Some(error) => Err(error.into()),
             None => Ok(rows),
         }
     }
@@ -126,8 +136,16 @@ fn row(body: &[u8]) -> Option<Row> {
 
 /// The field `M` of an ErrorResponse.
 fn error_message(body: &[u8]) -> String {
-    let message = body.split(|&byte| byte == 0).find_map(|field| field.strip_prefix(b"M"));
-    String::from_utf8_lossy(message.unwrap_or(b"an error without a message")).into_owned()
+    match field(body, b'M') {
+        message if message.is_empty() => "an error without a message".to_owned(),
+        message => message,
+    }
+}
+
+/// A field of an ErrorResponse; empty when it is not there.
+fn field(body: &[u8], code: u8) -> String {
+    let field = body.split(|&byte| byte == 0).find_map(|field| field.strip_prefix(&[code]));
+    String::from_utf8_lossy(field.unwrap_or_default()).into_owned()
 }
 
 const PROTOCOL: u32 = 3 << 16;
@@ -149,7 +167,9 @@ mod tests {
 
     #[test]
     fn the_message_of_an_error_is_found() {
-        assert_eq!(error_message(b"SFATAL\0C53300\0Mtoo many\0\0"), "too many");
+        let body = b"SFATAL\0C53300\0Mtoo many\0\0";
+        assert_eq!((error_message(body), field(body, b'C')), ("too many".to_owned(), "53300".to_owned()));
+        assert_eq!(error_message(b"\0"), "an error without a message");
     }
 
     #[test]

@@ -19,6 +19,7 @@ mod backend;
 mod bulk;
 mod client;
 mod compare;
+mod failover;
 mod fair;
 mod idle;
 mod lab;
@@ -57,6 +58,7 @@ enum Command {
     Fair(fair::Arguments),
     Shards(shards::Arguments),
     Soak(soak::Arguments),
+    Failover(failover::Arguments),
 }
 
 fn main() -> ExitCode {
@@ -71,6 +73,7 @@ fn main() -> ExitCode {
         Command::Fair(arguments) => fair::run(arguments),
         Command::Shards(arguments) => shards::run(arguments),
         Command::Soak(arguments) => soak::run(arguments),
+        Command::Failover(arguments) => failover::run(arguments),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

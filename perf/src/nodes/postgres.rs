@@ -61,6 +61,12 @@ impl Postgres {
         Ok(cluster)
     }
 
+    /// Ends node `index` as a power cut does: it and all its processes at once.
+    pub fn kill(&mut self, index: usize) {
+        let last = self.servers.len() - 1;
+        self.servers[last - index].kill_tree();
+    }
+
     /// Starts a server on a data folder, and waits until it lets clients in.
     fn run(&mut self, lab: &Lab, data: &Path, connections_max: u32) -> Result<()> {
         let port = free_port()?;

@@ -13,7 +13,7 @@ use anyhow::{Context, Result, bail};
 use rustix::process::{Pid, Signal, kill_process};
 
 use super::account::Account;
-use super::{cores, registry};
+use super::{cores, registry, tree};
 
 /// How a program is asked to end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -189,6 +189,19 @@ impl Child {
             None => Ok(()),
             Some(status) => bail!("{} ended with {status}: {}", self.name, self.said()),
         }
+    }
+}
+
+impl Child {
+    /// SIGKILL to it and to all its descendants.
+    pub fn kill_tree(&mut self) {
+        // First itself, so that it starts no more of them; they are found before, since they lose their parent with it.
+        let below = tree::descendants(self.pid());
+        let _ = self.process.kill();
+        for pid in below.into_iter().filter_map(|pid| Pid::from_raw(i32::try_from(pid).ok()?)) {
+            let _ = kill_process(pid, Signal::KILL);
+        }
+        let _ = self.process.wait();
     }
 }
 

@@ -54,6 +54,8 @@ pub struct Task {
     pub login: Login,
     /// How pgweir spreads over its cores.
     pub shards: Shards,
+    /// Whether the proxy promotes a replica when the primary is lost.
+    pub fails_over: bool,
 }
 
 /// How clients prove who they are. Servers let everybody in.
@@ -76,6 +78,7 @@ impl Task {
             prepared: false,
             login: Login::Trust,
             shards: Shards::One,
+            fails_over: false,
         }
     }
 
@@ -136,6 +139,11 @@ impl Proxy {
     /// Whether canned servers are enough for it.
     pub fn takes_canned(&self) -> bool {
         !matches!(self.kind, Kind::Pgpool)
+    }
+
+    /// Whether it can promote a replica.
+    pub fn fails_over(&self) -> bool {
+        matches!(self.kind, Kind::Pgweir { .. } | Kind::Pgpool)
     }
 
     /// Whether it is a pgweir.

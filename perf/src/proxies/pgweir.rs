@@ -83,6 +83,9 @@ fn config(task: &Task, port: u16, cores: &[usize], spin: u32) -> String {
         task.clients + SPARE_CLIENTS,
         WHO.1,
     );
+    if task.fails_over {
+        text += "\n[failover]\nmode = \"promote\"\n";
+    }
     for (number, node) in (1..).zip(&task.nodes) {
         let _ = write!(
             text,
@@ -111,5 +114,8 @@ mod tests {
         assert!(config(&task, 6000, &[1, 2], 0).contains("pin = true\n"));
         assert_eq!(one.matches("[[node]]").count(), 2);
         assert!(config(&task, 6000, &[1], 200).contains("spin = \"200us\""));
+        assert!(!one.contains("[failover]"));
+        task.fails_over = true;
+        assert!(config(&task, 6000, &[1], 0).contains("[failover]\nmode = \"promote\"\n"));
     }
 }
