@@ -8,6 +8,7 @@
 #   make perf                        is the proxy slower? the short set of measurements, under five minutes
 #   make fuzz                        strangers' bytes and anybody's files, every fuzz target for 20 s
 #   make fuzz ARGS="sql -- -max_total_time=600"    one target, with options of libFuzzer
+#   make loom                        the hand-over between threads, in every order they may run in
 #   make baseline                    the instruction counts that `make test` compares with, anew
 #   make setup                       only the set-up: installs what is missing
 #
@@ -19,7 +20,7 @@ SHELL := /bin/sh
 ARGS ?=
 PERF_SHORT = --warmup 300ms --duration 1s
 
-.PHONY: demo test build bench baseline perf fuzz setup setup-lint
+.PHONY: demo test build bench baseline perf fuzz loom setup setup-lint
 
 demo: setup
 	@cargo build --release --bin pgweir
@@ -60,6 +61,9 @@ perf: setup
 
 fuzz: setup
 	@sh tests/fuzz/run.sh $(ARGS)
+
+loom: setup
+	RUSTFLAGS="--cfg loom" cargo test --release --manifest-path tests/loom/Cargo.toml --target-dir target/loom
 
 setup:
 	@sh tests/setup.sh

@@ -29,7 +29,8 @@
 //! | [`wire`] | the protocol as borrowed views over bytes | limits |
 //! | [`sql`] | bytes to intent; unsure means write | |
 //! | [`config`] | the file as written, the checked values, the errors between | |
-//! | [`ring`] | the io_uring data plane; `unsafe` lives here | limits |
+//! | [`rung`] | whether a sleeping thread has been woken already | |
+//! | [`ring`] | the io_uring data plane; `unsafe` lives here | limits, rung |
 //! | [`auth`] | proving who is who, towards clients and towards nodes | wire |
 //! | [`topology`] | the picture of the cluster at one epoch | config |
 //! | [`door`] | what crosses between the planes, and the queues it crosses on | config, topology, auth, counters, limits |
@@ -38,7 +39,7 @@
 //! | [`backend`] | one connection to one node | wire, auth, limits, counters |
 //! | [`pool`] | the backends of one shard for a (node, database, user), and who waits | |
 //! | [`shard`] | one core: joins all of the above to the ring | everything above |
-//! | [`control`] | keeps the picture true, answers the operator | config, topology, door, wire, auth, counters |
+//! | [`control`] | keeps the picture true, answers the operator | config, topology, door, rung, wire, auth, counters |
 //! | [`boot`] | builds both planes from a checked configuration, ends them in order | everything |
 //! | [`demo`] | real servers on the spot, for `pgweir demo` and for the tests | boot, config |
 
@@ -54,6 +55,7 @@ pub mod limits;
 pub mod pool;
 pub mod ring;
 pub mod route;
+pub mod rung;
 pub mod session;
 pub mod shard;
 pub mod sql;

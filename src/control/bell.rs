@@ -4,9 +4,10 @@
 //! any thread, and do there what an eventfd does.
 
 use std::future::poll_fn;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::task::{Poll, Waker};
+
+use crate::rung::Rung;
 
 /// Wakes control from any thread. Ringing twice before it was heard costs one system call, not two.
 #[derive(Clone, Default)]
@@ -16,7 +17,7 @@ pub struct Bell {
 
 #[derive(Default)]
 struct Shared {
-    rung: AtomicBool,
+    rung: Rung,
     /// Set by the first wait, and never again: it is always the same task that waits.
     waker: OnceLock<Waker>,
 }
@@ -24,7 +25,7 @@ struct Shared {
 impl Bell {
     /// Wakes the task. What was queued before the call is seen by it.
     pub fn ring(&self) {
-        if !self.shared.rung.swap(true, Ordering::SeqCst)
+        if self.shared.rung.ring()
             && let Some(waker) = self.shared.waker.get()
         {
             waker.wake_by_ref();
@@ -39,7 +40,7 @@ impl Bell {
             // Before the flag is looked at: who rings after that look finds the waker.
             let waker = self.shared.waker.get_or_init(|| context.waker().clone());
             debug_assert!(waker.will_wake(context.waker()));
-            match self.shared.rung.swap(false, Ordering::SeqCst) {
+            match self.shared.rung.heard() {
                 true => Poll::Ready(()),
                 false => Poll::Pending,
             }
@@ -51,7 +52,7 @@ impl Bell {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::sync::atomic::AtomicU64;
+    use std::sync::atomic::{AtomicU64, Ordering};
 
     /// Two threads announce what they queued; every announcement is heard, although most bells are swallowed.
     #[test]

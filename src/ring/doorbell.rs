@@ -4,12 +4,12 @@
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::Waker;
 
 use io_uring::{opcode, types};
 
 use super::{Inner, Kind, Ring, Tag};
+use crate::rung::Rung;
 
 /// Wakes one shard from any thread. Ringing twice before it was heard costs one system call, not two.
 #[derive(Clone)]
@@ -19,7 +19,7 @@ pub struct Doorbell {
 
 struct Shared {
     event: OwnedFd,
-    rung: AtomicBool,
+    rung: Rung,
 }
 
 impl Doorbell {
@@ -35,12 +35,12 @@ impl Doorbell {
             }
             OwnedFd::from_raw_fd(fd)
         };
-        Ok(Doorbell { shared: Arc::new(Shared { event, rung: AtomicBool::new(false) }) })
+        Ok(Doorbell { shared: Arc::new(Shared { event, rung: Rung::default() }) })
     }
 
     /// Wakes the shard. What was queued before the call is seen by it.
     pub fn ring(&self) {
-        if !self.shared.rung.swap(true, Ordering::AcqRel) {
+        if self.shared.rung.ring() {
             let one = 1u64.to_ne_bytes();
             // SAFETY: writes 8 bytes from a live array. It cannot block: the counter holds at most one per reading.
             unsafe { libc::write(self.shared.event.as_raw_fd(), one.as_ptr().cast(), one.len()) };
@@ -95,7 +95,7 @@ impl Inner {
 
     pub(super) fn bell_rang(&mut self) {
         // Before the queue is looked into: a message queued from here on rings again.
-        self.bell.doorbell.shared.rung.store(false, Ordering::Release);
+        self.bell.doorbell.shared.rung.heard();
         self.bell.ringing = true;
         if let Some(waker) = self.bell.waker.take() {
             self.woken += 1;
