@@ -216,7 +216,10 @@ fn a_session_that_rested_is_what_it_was() {
     assert!(!client.session.dialect.standard_conforming_strings);
     assert!(matches!(client.query("begin").order, Order::Refuse(_)), "statement mode");
     client.session.answered_by_us();
-    assert!(matches!(client.query("create temp table a (b int)").order, Order::Refuse(_)), "pins are refused");
+    assert!(
+        matches!(client.query("create temp table a (b int)").order, Order::Refuse(_)),
+        "pins are refused"
+    );
     client.session.answered_by_us();
     // RESET goes back to what the session started with, not to what it rested with.
     client.query("RESET a.b");

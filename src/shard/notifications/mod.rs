@@ -117,7 +117,7 @@ impl Relay {
         match self.heard_by(channels).await {
             Some(true) => {}
             // Nothing is left to keep; the main loop sees that it is gone.
-            Some(false) if self.link.as_ref().is_none_or(|link| link.socket.end().is_some()) => {}
+            Some(false) if self.link.as_ref().is_some_and(|link| link.socket.end().is_some()) => {}
             Some(false) => {
                 tracing::debug!("a session keeps its backend to listen");
                 self.session.pin(Pins::LISTEN);
