@@ -78,7 +78,6 @@ fn work(port: u16, client: Client, number: u32, shared: &Shared) -> Told {
     let mut last = Instant::now();
     let mut turn = 0u32;
     while !shared.over.load(Ordering::Relaxed) {
-        let counting = shared.counting.load(Ordering::Relaxed);
         turn = turn.wrapping_add(1);
         let sql = match writes {
             true => format!("INSERT INTO ledger VALUES ({number})"),
@@ -91,7 +90,10 @@ fn work(port: u16, client: Client, number: u32, shared: &Shared) -> Told {
             }
             continue;
         };
-        match open.query(&sql) {
+        let answer = open.query(&sql);
+        // What was under way when it began to count may be hit by what happens then.
+        let counting = shared.counting.load(Ordering::Relaxed);
+        match answer {
             Ok(_) => {
                 if counting {
                     let stall = if writes { &mut told.write_stall } else { &mut told.read_stall };
