@@ -286,6 +286,10 @@ pub struct Node {
     pub disallow_failover: bool,
     /// Which of two replicas that are equally far is promoted: the one with more. Default 1; 0 (never) to 1000.
     pub candidate: u32,
+    /// Its own `[monitor]` interval, timeout and retries; bounds as there. Default as there.
+    pub probe_interval: Option<Duration>,
+    pub probe_timeout: Option<Duration>,
+    pub probe_retries: Option<u32>,
     /// Its data folder on its own machine; shown, and handed to commands. Default none.
     pub data_directory: Option<String>,
     /// The name under which it appears in the primary's `pg_stat_replication`. Default none.
@@ -330,6 +334,18 @@ impl Config {
 
     fn user(&self, name: &str) -> PoolOverride {
         self.users.get(name).copied().unwrap_or_default()
+    }
+}
+
+impl Monitor {
+    /// How this node is watched.
+    pub fn of(&self, node: &Node) -> Monitor {
+        Monitor {
+            interval: node.probe_interval.unwrap_or(self.interval),
+            timeout: node.probe_timeout.unwrap_or(self.timeout),
+            retries: node.probe_retries.unwrap_or(self.retries),
+            ..self.clone()
+        }
     }
 }
 
@@ -437,6 +453,9 @@ impl Default for Node {
             always_primary: false,
             disallow_failover: false,
             candidate: 1,
+            probe_interval: None,
+            probe_timeout: None,
+            probe_retries: None,
             data_directory: None,
             application_name: None,
         }

@@ -156,7 +156,7 @@ impl Cluster {
         for member in &mut self.members {
             if let Some(node) = &member.configured {
                 member.rules = health::Rules {
-                    retries: config.monitor.retries,
+                    retries: config.monitor.of(node).retries,
                     lag_max: config.route.lag_max,
                     lag_max_time: config.route.lag_max_time,
                     always_primary: node.always_primary,

@@ -476,6 +476,16 @@ impl Control {
         self.policy.borrow().config.monitor.clone()
     }
 
+    /// How one node is watched.
+    fn monitor_of(&self, id: NodeId) -> Monitor {
+        let monitor = self.monitor();
+        let cluster = self.cluster.borrow();
+        match cluster.member(id).and_then(|member| member.configured.as_ref()) {
+            Some(node) => monitor.of(node),
+            None => monitor,
+        }
+    }
+
     fn moment(&self) -> Moment {
         self.shared.moment(Instant::now())
     }

@@ -64,6 +64,7 @@ pub(super) fn of_node(node: &config::Node) -> NodeRules {
         port: node.port,
         data_directory: node.data_directory.clone(),
         priority: node.candidate,
+        retries: node.probe_retries,
         always_primary: node.always_primary,
         disallow_failover: node.disallow_failover,
     }

@@ -101,6 +101,24 @@ pub(super) const NODE: &[Key<Node>] = &[
         |n| Some(n.candidate.to_string()),
     ),
     key(
+        "probe_interval",
+        "Its own [monitor] interval",
+        |n, v| set(&mut n.probe_interval, duration(v, TEN_MS..=HOUR, Zero::Refused).map(Some)),
+        |n| n.probe_interval.map(|time| quote(&print_duration(time))),
+    ),
+    key(
+        "probe_timeout",
+        "Its own [monitor] timeout",
+        |n, v| set(&mut n.probe_timeout, duration(v, TEN_MS..=HOUR, Zero::Refused).map(Some)),
+        |n| n.probe_timeout.map(|time| quote(&print_duration(time))),
+    ),
+    key(
+        "probe_retries",
+        "Its own [monitor] retries",
+        |n, v| set(&mut n.probe_retries, small(v, 0..=1000).map(Some)),
+        |n| n.probe_retries.map(|retries| retries.to_string()),
+    ),
+    key(
         "data_directory",
         "Its data folder on its own machine",
         |n, v| set(&mut n.data_directory, text(v).map(Some)),

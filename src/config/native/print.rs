@@ -159,6 +159,9 @@ const EXAMPLES: &[(&str, &str)] = &[
     ("database.reports.size", "5"),
     ("user.batch.mode", "\"session\""),
     ("user.batch.size", "5"),
+    ("[node].probe_interval", "\"250ms\""),
+    ("[node].probe_timeout", "\"1s\""),
+    ("[node].probe_retries", "1"),
     ("[node].data_directory", "\"/var/lib/postgresql/17/main\""),
     ("[node].application_name", "\"replica1\""),
 ];

@@ -113,6 +113,9 @@ const GOOD: &[(&str, &str, &str, &str)] = &[
     ("[node]", "always_primary", "true", ""),
     ("[node]", "disallow_failover", "true", ""),
     ("[node]", "candidate", "0", ""),
+    ("[node]", "probe_interval", "\"10ms\"", ""),
+    ("[node]", "probe_timeout", "\"1h\"", ""),
+    ("[node]", "probe_retries", "0", ""),
     ("[node]", "data_directory", "\"/data\"", ""),
     ("[node]", "application_name", "\"one\"", ""),
 ];
@@ -213,6 +216,9 @@ const BAD: &[(&str, &str, &str, &str)] = &[
     ("[node]", "always_primary", "1", "write true or false"),
     ("[node]", "disallow_failover", "1", "write true or false"),
     ("[node]", "candidate", "1001", "write 0 to 1000"),
+    ("[node]", "probe_interval", "\"1ms\"", "write 10ms to 1h"),
+    ("[node]", "probe_timeout", "0", "write 10ms to 1h"),
+    ("[node]", "probe_retries", "1001", "write 0 to 1000"),
     ("[node]", "data_directory", "1", "it is an integer"),
     ("[node]", "application_name", "[]", "it is an array"),
 ];
@@ -357,6 +363,9 @@ fn configs() -> impl Strategy<Value = Config> {
                     always_primary: flag,
                     disallow_failover: !flag,
                     candidate: u32::from(flag),
+                    probe_interval: flag.then_some(Duration::from_secs(2)),
+                    probe_timeout: flag.then_some(Duration::from_secs(3)),
+                    probe_retries: flag.then_some(4),
                     data_directory: name.clone(),
                     application_name: name,
                 })

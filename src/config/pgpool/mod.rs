@@ -229,6 +229,11 @@ impl Outcome {
         Outcome::default().and(key)
     }
 
+    /// A key of the node with this number of pgpool's.
+    fn sets_node(number: u32, key: &'static str) -> Outcome {
+        Outcome { parts: vec![Part::Node(number, key)], warning: None }
+    }
+
     fn says(words: impl Into<String>) -> Outcome {
         Outcome { parts: vec![Part::Words(words.into())], warning: None }
     }

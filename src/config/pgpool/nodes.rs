@@ -29,6 +29,11 @@ impl Slots {
         self.used.get(&number).copied()
     }
 
+    /// What becomes the node with this number, if that is one.
+    pub(super) fn node_mut(&mut self, number: u32) -> &mut Node {
+        &mut self.slot(Some(number)).node
+    }
+
     fn slot(&mut self, number: Option<u32>) -> &mut Slot {
         self.slots.entry(number.unwrap_or(0)).or_default()
     }

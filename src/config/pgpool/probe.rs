@@ -14,18 +14,29 @@ pub(super) fn health_check_period(
     number: Option<u32>,
 ) -> Result<Outcome, String> {
     let period = value::duration(&setting.value, "s", TEN_MS..=HOUR)?;
-    Ok(reader.other_common("health_check_period", number).unwrap_or_else(|| interval(period)))
+    let Some(node) = number else { return Ok(interval(period)) };
+    if period.is_zero() {
+        return Ok(Outcome::says("pgweir always probes"));
+    }
+    let delay = own_or_common(reader, "health_check_retry_delay", node).and_then(seconds);
+    let retries = own_or_common(reader, "health_check_max_retries", node).and_then(|text| text.parse().ok());
+    let delay = delay.filter(|_| retries.is_some_and(|retries: u32| retries > 0));
+    reader.slots.node_mut(node).probe_interval = Some(delay.map_or(period, |delay| delay.min(period)));
+    Ok(Outcome::sets_node(node, "probe_interval"))
 }
 
 /// How long pgpool-II waits before it tries a failed check again. Pgweir has one pace, so the
 /// faster of the two is taken: a lost node is noticed no later than by pgpool-II.
 pub(super) fn health_check_retry_delay(
-    reader: &mut Reader,
+    _: &mut Reader,
     setting: &Setting,
     number: Option<u32>,
 ) -> Result<Outcome, String> {
     let delay = value::duration(&setting.value, "s", TEN_MS..=HOUR)?;
-    Ok(reader.other_common("health_check_retry_delay", number).unwrap_or_else(|| interval(delay)))
+    Ok(match number {
+        None => interval(delay),
+        Some(node) => Outcome::says(format!("the pace of health_check_period{node}, where that is slower")),
+    })
 }
 
 pub(super) fn sr_check_period(_: &mut Reader, setting: &Setting, _: Option<u32>) -> Result<Outcome, String> {
@@ -39,8 +50,10 @@ pub(super) fn health_check_timeout(
     number: Option<u32>,
 ) -> Result<Outcome, String> {
     let timeout = value::duration(&setting.value, "s", TEN_MS..=HOUR)?;
-    if let Some(common) = reader.other_common("health_check_timeout", number) {
-        return Ok(common);
+    if let Some(node) = number {
+        let default = reader.draft.config.monitor.timeout;
+        reader.slots.node_mut(node).probe_timeout = Some(if timeout.is_zero() { default } else { timeout });
+        return Ok(Outcome::sets_node(node, "probe_timeout"));
     }
     if !timeout.is_zero() {
         reader.draft.config.monitor.timeout = timeout;
@@ -53,11 +66,12 @@ pub(super) fn health_check_max_retries(
     setting: &Setting,
     number: Option<u32>,
 ) -> Result<Outcome, String> {
-    let retries = value::integer(&setting.value, 0..=1000)?;
-    if let Some(common) = reader.other_common("health_check_max_retries", number) {
-        return Ok(common);
+    let retries = value::integer(&setting.value, 0..=1000)? as u32;
+    if let Some(node) = number {
+        reader.slots.node_mut(node).probe_retries = Some(retries);
+        return Ok(Outcome::sets_node(node, "probe_retries"));
     }
-    reader.draft.config.monitor.retries = retries as u32;
+    reader.draft.config.monitor.retries = retries;
     Ok(Outcome::sets("[monitor] retries"))
 }
 
@@ -105,17 +119,12 @@ pub(super) fn sr_check_password(reader: &mut Reader, _: &Setting, _: Option<u32>
 
 /// Puts together what the two checks say.
 pub(super) fn finish(reader: &mut Reader) {
-    let seconds = |reader: &Reader, name| {
-        let text = common(reader, name)?;
-        let period = value::duration(text, "s", TEN_MS..=HOUR).ok()?;
-        Some(period).filter(|period| !period.is_zero())
-    };
-    if let Some(period) = seconds(reader, "health_check_period") {
-        let retried =
-            reader.draft.config.monitor.retries > 0 && common(reader, "health_check_max_retries").is_some();
-        let delay = seconds(reader, "health_check_retry_delay").filter(|_| retried);
-        let replication = seconds(reader, "sr_check_period");
-        let fastest = [Some(period), delay, replication].into_iter().flatten().min();
+    let common = |name| reader.value(name, None).and_then(seconds);
+    if let Some(period) = common("health_check_period") {
+        let retried = reader.draft.config.monitor.retries > 0
+            && reader.value("health_check_max_retries", None).is_some();
+        let delay = common("health_check_retry_delay").filter(|_| retried);
+        let fastest = [Some(period), delay, common("sr_check_period")].into_iter().flatten().min();
         reader.draft.config.monitor.interval = fastest.unwrap_or(period);
     }
     let say = |what| speaker(reader, what).map(|(_, text)| text.to_string());
@@ -131,6 +140,16 @@ pub(super) fn finish(reader: &mut Reader) {
     if !admins.contains(&monitor.user) {
         admins.insert(0, monitor.user.clone());
     }
+}
+
+/// A time that says something.
+fn seconds(text: &str) -> Option<Duration> {
+    value::duration(text, "s", TEN_MS..=HOUR).ok().filter(|time| !time.is_zero())
+}
+
+/// What is written for this node, or else for all.
+fn own_or_common<'a>(reader: &'a Reader, name: &'static str, node: u32) -> Option<&'a str> {
+    reader.value(name, Some(node)).or_else(|| reader.value(name, None))
 }
 
 /// The two checks of pgpool-II, each with a login of its own.

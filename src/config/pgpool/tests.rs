@@ -442,17 +442,17 @@ fn the_probes_log_in_as_the_user_that_may_read_positions() {
 }
 
 #[test]
-fn a_setting_for_one_node_counts_for_all_or_says_that_it_does_not() {
-    let alone = config("health_check_user0 = 'x'\nhealth_check_timeout0 = 7\n");
-    assert_eq!(alone.monitor.user, "x");
-    assert_eq!(alone.monitor.timeout, Duration::from_secs(7));
-    let text = "health_check_timeout = 5\nhealth_check_timeout0 = 7\nhealth_check_timeout1 = 5\n";
-    assert_eq!(config(text).monitor.timeout, Duration::from_secs(5));
-    assert_eq!(
-        warnings(text),
-        ["p.conf:2: health_check_timeout0: is not used yet: pgweir treats all nodes alike, as \
-          health_check_timeout says"]
-    );
+fn a_setting_for_one_node_counts_for_it_where_nodes_can_differ() {
+    assert_eq!(config("health_check_user0 = 'x'\n").monitor.user, "x");
+    let text = "health_check_timeout = 5\nhealth_check_timeout0 = 7\nhealth_check_max_retries0 = 2\n\
+                health_check_period0 = 9\nhealth_check_retry_delay0 = 3\nhealth_check_period1 = 0\n";
+    let own = config(text);
+    assert_eq!(own.monitor.timeout, Duration::from_secs(5));
+    let node = own.monitor.of(&own.nodes[0]);
+    let seconds = Duration::from_secs;
+    assert_eq!((node.timeout, node.interval, node.retries), (seconds(7), seconds(3), 2));
+    assert_eq!(became("health_check_timeout0 = 7"), "[[node]] probe_timeout = \"7s\"");
+    assert_eq!(became("health_check_timeout7 = 7"), "node 7 is not in use");
     assert_eq!(config("connect_timeout1 = 100\n").pool.connect_timeout, Duration::from_millis(100));
 }
 

@@ -194,7 +194,8 @@ impl Node {
         self.failures = self.failures.saturating_add(1 + u32::from(std::mem::take(&mut self.suspected)));
         self.reason = reason;
         let stays = self.rules.as_ref().is_some_and(|rules| rules.disallow_failover);
-        if !self.up || self.failures <= rules.retries || stays {
+        let retries = self.rules.as_ref().and_then(|own| own.retries).unwrap_or(rules.retries);
+        if !self.up || self.failures <= retries || stays {
             return false;
         }
         self.up = false;
@@ -277,6 +278,16 @@ mod tests {
         node.answered(replica(None, "a"), NOW);
         node.suspected("closed".into());
         assert!(node.doubted() && node.failed("refused".into(), &rules, NOW) && !node.up);
+    }
+
+    #[test]
+    fn one_may_have_retries_of_its_own() {
+        let rules = Rules { retries: 0, ..Rules::default() };
+        let mut node =
+            Node::new(NodeId(1), Some(NodeRules { retries: Some(2), ..NodeRules::default() }), NOW);
+        node.answered(replica(None, "a"), NOW);
+        let lost: Vec<bool> = (0..3).map(|_| node.failed("late".into(), &rules, NOW)).collect();
+        assert_eq!(lost, [false, false, true]);
     }
 
     #[test]

@@ -101,6 +101,8 @@ pub struct NodeRules {
     pub data_directory: Option<String>,
     /// Which of two replicas that are equally far is promoted: the one with more. 0: never.
     pub priority: u32,
+    /// Its own [`Rules::retries`].
+    pub retries: Option<u32>,
     /// Its role is not asked: it is the primary, and nobody is promoted in its place.
     pub always_primary: bool,
     /// It is never given up for failed probes.
@@ -114,6 +116,7 @@ impl Default for NodeRules {
             port: 5432,
             data_directory: None,
             priority: 1,
+            retries: None,
             always_primary: false,
             disallow_failover: false,
         }

@@ -40,7 +40,7 @@ pub(super) async fn watch(control: Rc<Control>, id: NodeId, now: Rc<Signal>) {
     };
     while control.place(id).is_some() {
         let begun = Instant::now();
-        let monitor = control.monitor();
+        let monitor = control.monitor_of(id);
         let late = async {
             Timer::new(monitor.timeout).await;
             Err(Failure::unreachable(format!("it does not answer within {:?}", monitor.timeout)))
