@@ -132,29 +132,12 @@ pub struct Budget {
     /// The pool's hash; 0 while the place is free.
     pool: AtomicU64,
     taken: AtomicU32,
-    /// Connections that listen for sessions.
-    listening: AtomicU32,
 }
 
 impl Budget {
-    /// Takes the credit to open one backend, unless as many are taken as [`left`](Self::left) of `size`.
+    /// Takes the credit to open one backend, unless `size` are taken.
     pub fn take(&self, size: u32) -> bool {
-        enter(&self.taken, self.left(size))
-    }
-
-    /// How many of `size` connections are left for backends beside those that listen: at least one.
-    pub fn left(&self, size: u32) -> u32 {
-        size.saturating_sub(self.listening.load(Ordering::Acquire)).max(1)
-    }
-
-    /// One more connection listens.
-    pub fn listen(&self) {
-        self.listening.fetch_add(1, Ordering::AcqRel);
-    }
-
-    /// One of them is closed.
-    pub fn unlisten(&self) {
-        self.listening.fetch_sub(1, Ordering::AcqRel);
+        enter(&self.taken, size)
     }
 
     /// Gives a credit back.
@@ -354,20 +337,6 @@ mod tests {
         assert!(process.budget(8).unwrap().take(1), "another pool has its own");
         process.budget(7).unwrap().give();
         assert!(process.budget(7).unwrap().take(50));
-    }
-
-    #[test]
-    fn what_listens_is_taken_from_the_size_but_for_the_last() {
-        let process = Process::default();
-        let budget = process.budget(7).unwrap();
-        budget.listen();
-        assert!(budget.take(3) && budget.take(3));
-        assert!(!budget.take(3));
-        budget.listen();
-        budget.listen();
-        assert_eq!((budget.left(3), budget.left(1), budget.left(10)), (1, 1, 7));
-        budget.unlisten();
-        assert_eq!(budget.left(10), 8);
     }
 
     #[test]

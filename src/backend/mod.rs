@@ -179,6 +179,11 @@ impl Backend {
         }
     }
 
+    /// It was another shard's before: what unnamed statement it holds is not known.
+    pub fn was_elsewhere(&mut self) {
+        self.unnamed = Some(SOMEBODYS);
+    }
+
     /// A client's Close of the unnamed statement is being sent. It may not come to it.
     pub fn close_unnamed(&mut self) {
         self.unnamed = self.unnamed.and(Some(SOMEBODYS));

@@ -19,6 +19,7 @@ pub mod functions;
 mod names;
 mod order;
 pub mod pins;
+mod prepared_view;
 mod rest;
 pub mod settings;
 pub mod startup;
@@ -548,6 +549,13 @@ impl Session {
         let mut needs: Vec<Rc<Statement>> = Vec::new();
         let mut copied = 0;
         for mention in mentions.iter().filter(|mention| mention.verb != Verb::DeallocateAll) {
+            if let Verb::View { aliased } = mention.verb {
+                needs = self.names.in_order().map(|(_, statement)| statement.clone()).collect();
+                renamed.extend_from_slice(&text[copied..mention.place.start]);
+                self.names.put_view(aliased, &mut renamed);
+                copied = mention.place.end;
+                continue;
+            }
             let Some(statement) = self.names.get(mention.name.as_bytes()) else { continue };
             renamed.extend_from_slice(&text[copied..mention.place.start]);
             renamed.extend_from_slice(&statement.backend_name());
@@ -556,7 +564,7 @@ impl Session {
                 needs.push(statement.clone());
             }
         }
-        if needs.is_empty() {
+        if copied == 0 {
             return None;
         }
         renamed.extend_from_slice(&text[copied..]);
@@ -800,7 +808,8 @@ const NAMING: Effects = Effects::PREPARE
     .union(Effects::EXECUTE)
     .union(Effects::DEALLOCATE)
     .union(Effects::DEALLOCATE_ALL)
-    .union(Effects::DISCARD_ALL);
+    .union(Effects::DISCARD_ALL)
+    .union(Effects::PREPARED_VIEW);
 /// The functions on large objects that libpq calls by number; what they open ends with the transaction. From `pg_proc.dat`.
 const LARGE_OBJECTS: [u32; 13] = [715, 952, 953, 954, 955, 956, 957, 958, 964, 1004, 3170, 3171, 3172];
 /// Steps one transaction may take before it is not worth following them.

@@ -78,6 +78,13 @@ impl Names {
         }
     }
 
+    /// All names with their statements, in the order these were first prepared by anybody.
+    pub fn in_order(&self) -> impl Iterator<Item = (&[u8], &Rc<Statement>)> {
+        let mut all: Vec<_> = self.statements.iter().map(|(name, statement)| (&**name, statement)).collect();
+        all.sort_by_key(|(_, statement)| statement.id());
+        all.into_iter()
+    }
+
     /// The unnamed statement becomes this one.
     pub fn set_unnamed(&mut self, statement: Option<Rc<Statement>>) {
         self.unnamed = statement;
@@ -261,7 +268,7 @@ fn forgets<'m>(mentions: &'m [Mention<'_>]) -> impl Iterator<Item = Forget> + us
     mentions.iter().filter_map(|mention| match mention.verb {
         Verb::Deallocate => Some(Forget::One(mention.name.as_bytes().into())),
         Verb::DeallocateAll => Some(Forget::All),
-        Verb::Prepare | Verb::Execute => None,
+        Verb::Prepare | Verb::Execute | Verb::View { .. } => None,
     })
 }
 

@@ -119,7 +119,7 @@ fn put_set(out: &mut Vec<u8>, name: &[u8], value: &Value) {
 }
 
 /// A string literal that means `text` whatever `standard_conforming_strings` is.
-fn literal(text: &[u8]) -> Vec<u8> {
+pub(super) fn literal(text: &[u8]) -> Vec<u8> {
     let mut out = b"E'".to_vec();
     for &byte in text {
         if matches!(byte, b'\'' | b'\\') {

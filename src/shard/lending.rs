@@ -157,6 +157,7 @@ impl Shard {
             cancels: Cell::default(),
         };
         let mut backend = Backend::new(key, parameters, statements_max);
+        backend.was_elsewhere();
         for statement in lent.statements {
             backend.prepared.insert(StatementId(statement));
         }

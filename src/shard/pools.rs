@@ -420,7 +420,7 @@ impl Shard {
         let node = topology.node(link.key.node);
         let outdated = node.is_none_or(|node| node.incarnation != link.incarnation || !node.usable());
         let expired = link.expires.is_some_and(|at| self.ring.now() >= at);
-        let surplus = self.budget(slot).is_some_and(|budget| budget.taken() > budget.left(slot.size.get()));
+        let surplus = self.budget(slot).is_some_and(|budget| budget.taken() > slot.size.get());
         outdated || expired || surplus || link.stirred()
     }
 

@@ -68,6 +68,8 @@ impl Effects {
 
     /// Asks which channels this session listens to: `pg_listening_channels()`.
     pub const CHANNELS: Effects = Effects(1 << 29);
+    /// Reads `pg_prepared_statements`; [`mentions`](super::mentions()) says where.
+    pub const PREPARED_VIEW: Effects = Effects(1 << 30);
 
     /// Whether all of `other` is in this set.
     pub const fn contains(self, other: Effects) -> bool {
@@ -156,6 +158,7 @@ const NAMES: &[(Effects, &str)] = &[
     (Effects::SEQUENCE_ADVANCE, "SEQUENCE_ADVANCE"),
     (Effects::UNKNOWN_CALL, "UNKNOWN_CALL"),
     (Effects::CHANNELS, "CHANNELS"),
+    (Effects::PREPARED_VIEW, "PREPARED_VIEW"),
 ];
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ use super::Dialect;
 use super::changes::Name;
 use super::keyword::Keyword;
 use super::lexer::{Kind, Lexer, Token};
+use super::relations::is_prepared_view;
 use super::statement::Bounds;
 
 /// What is done with the statement of a name.
@@ -18,13 +19,17 @@ pub enum Verb {
     Deallocate,
     /// DEALLOCATE ALL or DISCARD ALL.
     DeallocateAll,
+    /// All of them are read, from `pg_prepared_statements` in a FROM clause; whether the view has an alias there.
+    View {
+        aliased: bool,
+    },
 }
 
 /// One name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mention<'a> {
     pub verb: Verb,
-    /// As the server folds it; empty for [`Verb::DeallocateAll`].
+    /// As the server folds it; empty for [`Verb::DeallocateAll`] and [`Verb::View`].
     pub name: Name<'a>,
     /// Where in the text the name stands, with its quotes.
     pub place: Range<usize>,
@@ -38,6 +43,8 @@ pub fn mentions(text: &[u8], dialect: Dialect) -> Vec<Mention<'_>> {
     let mut bounds = Bounds::default();
     let mut first = Token::NOTHING;
     let mut before = Token::NOTHING;
+    // The last three tokens before a qualified name: FROM, its schema, a dot.
+    let mut earlier = [Token::NOTHING; 2];
     let mut begins = true;
     loop {
         let mut token = lexer.next();
@@ -70,6 +77,7 @@ pub fn mentions(text: &[u8], dialect: Dialect) -> Vec<Mention<'_>> {
             _ => None,
         };
         begins = false;
+        mentions.extend(view(&lexer, earlier, before, token));
         if let Some(verb) = verb
             && lexer.peek().is_name()
         {
@@ -85,9 +93,67 @@ pub fn mentions(text: &[u8], dialect: Dialect) -> Vec<Mention<'_>> {
                 },
             });
         }
+        earlier = [earlier[1], before];
         before = token;
     }
 }
+
+/// `token` as the view of the prepared statements in a FROM clause, behind `before` and what was `earlier`.
+fn view<'a>(lexer: &Lexer<'a>, earlier: [Token; 2], before: Token, token: Token) -> Option<Mention<'a>> {
+    if !token.is_name() || !is_prepared_view(Name::of(lexer.bytes(token), token.kind).as_bytes()) {
+        return None;
+    }
+    let qualified = before.kind == Kind::Dot;
+    let (ahead, first) = if qualified { (earlier[0], earlier[1]) } else { (before, token) };
+    if qualified && Name::of(lexer.bytes(first), first.kind).as_bytes() != b"pg_catalog" {
+        return None;
+    }
+    // What stands elsewhere is a column's qualifier.
+    let in_from = matches!(ahead.keyword(), Keyword::From | Keyword::Join) || ahead.kind == Kind::Comma;
+    let next = lexer.peek();
+    if !in_from || matches!(next.kind, Kind::Dot | Kind::Open) {
+        return None;
+    }
+    let aliased = match next.kind {
+        Kind::QuotedName | Kind::UnicodeName => true,
+        Kind::Word => next.keyword() == Keyword::As || !follows_a_relation(lexer.bytes(next)),
+        _ => false,
+    };
+    let place = lexer.place(first).start..lexer.place(token).end;
+    Some(Mention { verb: Verb::View { aliased }, name: Name::setting(b""), place })
+}
+
+/// Whether a word behind a relation in FROM is no alias but goes on with the statement.
+fn follows_a_relation(word: &[u8]) -> bool {
+    FOLLOWING.iter().any(|known| word.eq_ignore_ascii_case(known.as_bytes()))
+}
+
+/// The reserved words that can follow a relation in a FROM clause (manual, SELECT).
+const FOLLOWING: [&str; 23] = [
+    "cross",
+    "except",
+    "fetch",
+    "for",
+    "full",
+    "group",
+    "having",
+    "inner",
+    "intersect",
+    "into",
+    "join",
+    "left",
+    "limit",
+    "natural",
+    "offset",
+    "on",
+    "order",
+    "right",
+    "tablesample",
+    "union",
+    "using",
+    "where",
+    "window",
+];
 
 /// Whether PREPARE, which was read, is that of a transaction.
 fn is_two_phase(mut lexer: Lexer<'_>) -> bool {
@@ -134,6 +200,20 @@ mod tests {
             ("GRANT EXECUTE ON FUNCTION f TO u", ""),
             ("SELECT execute FROM prepare", ""),
             ("EXECUTE", ""),
+            ("SELECT * FROM pg_prepared_statements", "View { aliased: false }  pg_prepared_statements"),
+            (
+                "SELECT p.name FROM t, Pg_Catalog.\"pg_prepared_statements\" AS p WHERE true",
+                "View { aliased: true }  Pg_Catalog.\"pg_prepared_statements\"",
+            ),
+            (
+                "SELECT 1 FROM t JOIN pg_prepared_statements p ON true; TABLE pg_prepared_statements",
+                "View { aliased: true }  pg_prepared_statements",
+            ),
+            (
+                "SELECT pg_prepared_statements.name FROM pg_prepared_statements ORDER BY 1",
+                "View { aliased: false }  pg_prepared_statements",
+            ),
+            ("SELECT 1 FROM mine.pg_prepared_statements, pg_prepared_statements()", ""),
         ] {
             let all: Vec<_> = mentions(text.as_bytes(), Dialect::default())
                 .into_iter()

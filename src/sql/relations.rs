@@ -15,6 +15,11 @@ pub(super) fn describes_one_node(name: &[u8]) -> bool {
         || VIEWS.iter().any(|view| rest.eq_ignore_ascii_case(view))
 }
 
+/// Whether `name` is the view of the prepared statements of a backend.
+pub(super) fn is_prepared_view(name: &[u8]) -> bool {
+    name.eq_ignore_ascii_case(b"pg_prepared_statements")
+}
+
 /// Whether `name` is a schema of temporary objects: `pg_temp`, which stands for this backend's own, or
 /// `pg_temp_7`.
 #[inline]

@@ -3,15 +3,11 @@
 
 use super::player::Answer;
 use super::script::Frame;
-use super::world::SHARDS;
 
 /// The sessions of a play, and how many backends they share.
 pub struct Holders {
     backends: usize,
     sessions: Vec<Session>,
-    /// True from the first LISTEN on: then pgweir listens on connections of its own, one for each shard, which are taken
-    /// from the size of the pool but for its last backend.
-    listening: bool,
 }
 
 #[derive(Clone, Default)]
@@ -20,25 +16,28 @@ struct Session {
     busy: bool,
     /// True from the first statement that may keep the session on its backend, until DISCARD ALL.
     kept: bool,
+    /// True from when one surely did.
+    surely: bool,
 }
 
 impl Holders {
     pub fn new(backends: usize, sessions: usize) -> Self {
-        Self { backends, sessions: vec![Session::default(); sessions], listening: false }
+        Self { backends, sessions: vec![Session::default(); sessions] }
     }
 
-    /// Whether a session will not have to wait for another.
+    /// Whether a session will not have to wait for another, as far as can be told.
     pub fn may_move(&self, session: usize) -> bool {
         self.sessions[session].holds() || !self.is_full()
     }
 
+    /// Whether a session surely will not.
+    pub fn surely_may_move(&self, session: usize) -> bool {
+        self.sessions[session].surely_holds() || !self.is_full()
+    }
+
     /// Whether nobody can move but those who hold a backend already.
     pub fn is_full(&self) -> bool {
-        let backends = match self.listening {
-            true => self.backends.saturating_sub(SHARDS).max(1),
-            false => self.backends,
-        };
-        self.count() >= backends
+        self.count() >= self.backends
     }
 
     pub fn keeps(&self, session: usize) -> bool {
@@ -47,13 +46,14 @@ impl Holders {
 
     /// Takes note of a step and of what the server itself answered.
     pub fn note(&mut self, session: usize, frames: &[Frame], answer: &Answer) {
-        self.listening |= frames.iter().any(|frame| frame.says("LISTEN"));
         let session = &mut self.sessions[session];
         session.busy = answer.status != Some('I');
         if frames.iter().any(Frame::keeps) {
             session.kept = true;
+            session.surely |= !answer.failed && frames.iter().any(|frame| matches!(frame, Frame::Query(_)));
         } else if answer.discarded && !session.busy {
             session.kept = false;
+            session.surely = false;
         }
     }
 
@@ -65,5 +65,9 @@ impl Holders {
 impl Session {
     fn holds(&self) -> bool {
         self.busy || self.kept
+    }
+
+    fn surely_holds(&self) -> bool {
+        self.busy || self.surely
     }
 }

@@ -26,6 +26,8 @@ pub struct Answer {
     pub status: Option<char>,
     /// True exactly when a DISCARD ALL was completed, and nothing failed in the same step.
     pub discarded: bool,
+    /// Whether anything failed.
+    pub failed: bool,
     /// False when what comes of the step is a matter of chance, or nothing came although something had to.
     pub sound: bool,
 }
@@ -127,7 +129,7 @@ impl Player {
             !failed && messages.iter().any(|message| message.tag == b'C' && message.body == b"DISCARD ALL\0");
         let mut lines = self.scribe.write(&messages);
         lines.extend(end.map(str::to_owned));
-        Answer { lines, status: session.status, discarded, sound }
+        Answer { lines, status: session.status, discarded, failed, sound }
     }
 }
 

@@ -70,7 +70,7 @@ const OFF: &[(&str, &str)] = &[
         "what was notified before a LISTEN was committed is not heard, also by sessions that listened already",
     ),
     ("last_values", "currval() and lastval() are refused on a backend that served others since"),
-    ("prepared_view", "pg_prepared_statements shows pgweir's names"),
+    ("prepared_view", "what stands for pg_prepared_statements is described without the view's number"),
     (
         "queries_behind_batches",
         "the author loses count of what a server owes behind a Query that ends a batch",

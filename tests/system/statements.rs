@@ -3,6 +3,43 @@
 use crate::harness::{Client, Message, ProxyBuilder, proxy, shared};
 
 #[test]
+fn a_session_sees_its_own_prepared_statements_and_no_others() {
+    let database = shared().database();
+    let proxy = on_primary(1).start();
+    let login = |login: crate::harness::Login| login.database(database.name()).connect();
+    let mut other = login(proxy.login());
+    other.parse("theirs", "SELECT 'of another session'", &[]).sync();
+    other.until_ready();
+    let asked = "SELECT name, statement, parameter_types::text, from_sql FROM pg_prepared_statements \
+                 WHERE name <> 'asking' ORDER BY name";
+    for mut client in [login(shared().login(0)), login(proxy.login())] {
+        assert_eq!(client.query(asked).rows.len(), 0);
+        client.parse("it's \"mine\"", "SELECT $1::int", &[]).parse("b", "SELECT 2", &[]).sync();
+        client.until_ready();
+        client.query("PREPARE by_sql AS SELECT 3");
+        client.parse("asking", asked, &[]).sync();
+        client.until_ready();
+        client.bind("", "asking", &[]).execute("", 0).sync();
+        let messages = client.expect_tags("2DDDCZ");
+        let rows: Vec<Vec<String>> =
+            messages[1..4].iter().map(|row| row.row().into_iter().flatten().collect()).collect();
+        assert_eq!(
+            rows,
+            [
+                ["b", "SELECT 2", "{}", "f"],
+                ["by_sql", "PREPARE by_sql AS SELECT 3", "{}", "t"],
+                ["it's \"mine\"", "SELECT $1::int", "{integer}", "f"],
+            ]
+        );
+        assert_eq!(client.query(asked).rows.len(), 3);
+        let counted = "SELECT count(*) FROM pg_catalog.pg_prepared_statements p JOIN pg_prepared_statements USING (name)";
+        assert_eq!(client.value(counted), "4");
+        client.query("DEALLOCATE ALL");
+        assert_eq!(client.query(asked).rows.len(), 0);
+    }
+}
+
+#[test]
 fn names_belong_to_their_clients_and_statements_follow_them() {
     let proxy = on_primary(2).start();
     let mut clients: Vec<Client> = (0..8).map(|_| proxy.login().connect()).collect();

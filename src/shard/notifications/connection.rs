@@ -68,9 +68,9 @@ async fn connect(shard: &Rc<Shard>, place: &Place) -> Result<Box<Link>, OpenErro
     Ok(link)
 }
 
-/// A connection's place among those that its pool may have.
+/// A connection's place among those of its pool. It is none of the backends that `pool.size` bounds: sessions that listen
+/// must not keep others from theirs.
 struct Place {
-    shard: Rc<Shard>,
     slot: Rc<Slot>,
 }
 
@@ -78,20 +78,13 @@ impl Place {
     fn take(shard: &Rc<Shard>, hub: &Hub, node: NodeId) -> Place {
         let slot = shard.slot(node, &hub.key.database, &hub.key.user);
         slot.listening.set(slot.listening.get() + 1);
-        if let Some(budget) = shard.budget(&slot) {
-            budget.listen();
-        }
-        Place { shard: shard.clone(), slot }
+        Place { slot }
     }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
         self.slot.listening.set(self.slot.listening.get() - 1);
-        if let Some(budget) = self.shard.budget(&self.slot) {
-            budget.unlisten();
-        }
-        self.shard.replenish(&self.slot);
     }
 }
 

@@ -22,7 +22,7 @@ use crate::sql::effects::Effects;
 use crate::sql::functions::{Function, function};
 use crate::sql::keyword::{Category, Keyword, Word};
 use crate::sql::lexer::{Class, Kind, Lexer, Token};
-use crate::sql::relations::{describes_one_node, is_temporary_schema};
+use crate::sql::relations::{describes_one_node, is_prepared_view, is_temporary_schema};
 use crate::sql::statement::Bounds;
 use crate::sql::token::Span;
 
@@ -267,6 +267,9 @@ impl<'a> Scan<'a> {
         };
         if describes_one_node(name) {
             self.harmless = false;
+            if is_prepared_view(name) {
+                self.effects |= Effects::PREPARED_VIEW;
+            }
         } else if is_temporary_schema(name) {
             self.effects |= Effects::TEMPORARY;
             self.harmless = false;

@@ -389,7 +389,7 @@ pub const CASES: &[(&str, Intent, Effects)] = &[
     ("SELECT * FROM \"pg_settings\"", Write, Effects::NONE),
     ("SELECT * FROM PG_STAT_USER_TABLES", Write, Effects::NONE),
     ("SELECT * FROM pg_statio_all_tables", Write, Effects::NONE),
-    ("SELECT * FROM pg_prepared_statements", Write, Effects::NONE),
+    ("SELECT * FROM pg_prepared_statements", Write, Effects::PREPARED_VIEW),
     ("SELECT * FROM pg_prepared_xacts", Write, Effects::NONE),
     ("SELECT * FROM pg_cursors", Write, Effects::NONE),
     ("SELECT * FROM pg_replication_slots", Write, Effects::NONE),

@@ -60,8 +60,12 @@ impl<'a> Author<'a> {
 
     /// The next step.
     pub fn step(&mut self) -> Step {
-        let able: Vec<usize> =
-            (0..self.sessions.len()).filter(|&session| self.holders.may_move(session)).collect();
+        let all = 0..self.sessions.len();
+        let mut able: Vec<usize> =
+            all.clone().filter(|&session| self.holders.surely_may_move(session)).collect();
+        if able.is_empty() {
+            able = all.filter(|&session| self.holders.may_move(session)).collect();
+        }
         let session = *self.random.pick(&able);
         let frames = self.frames(session);
         Step { session, frames }
