@@ -231,11 +231,17 @@ impl Buffers {
         }
     }
 
+    /// How many buffers the kernel is offered at most. Incremental ones are few enough to stay in the core's cache: small
+    /// messages share them, and a stream that takes all of them in one pass is not to be given more.
+    fn window_max(&self) -> usize {
+        if self.incremental { WINDOW_INCREMENTAL_MAX } else { RECV_BUFFERS }
+    }
+
     /// The kernel had no buffer for somebody.
     pub(super) fn widen(&self) {
         if self.offered.get() == 0 && self.idle_count.get() > 0 {
             self.turns.set(0);
-            self.window.set((2 * self.window.get()).min(RECV_BUFFERS));
+            self.window.set((2 * self.window.get()).min(self.window_max()));
             self.offer();
         }
     }
@@ -375,6 +381,8 @@ pub(super) const BUFFER_GROUP: u16 = 0;
 const IOU_PBUF_RING_INC: u16 = 2;
 /// Buffers that the kernel is offered at least.
 const WINDOW_MIN: usize = 8;
+/// Incremental buffers that the kernel is offered at most: half a core's usual 1 MB of second-level cache.
+const WINDOW_INCREMENTAL_MAX: usize = 16;
 /// Turns after which half as many are tried again.
 const WINDOW_TURNS: u32 = 16 * 1024;
 /// Alignment of the shared entries that the kernel asks for.

@@ -22,6 +22,7 @@
 #![allow(unsafe_code)]
 
 use std::cell::RefCell;
+use std::collections::VecDeque;
 use std::future::{Future, poll_fn};
 use std::io;
 use std::rc::Rc;
@@ -70,8 +71,8 @@ struct Inner {
     timers: Timers,
     /// Sockets with bytes to send and no send in flight, to be prepared before the next submission.
     dirty: Vec<u32>,
-    /// Sockets that want to receive and found no free buffer.
-    parked: Vec<u32>,
+    /// Sockets that want to receive and found no free buffer, who waited longest first.
+    parked: VecDeque<u32>,
     /// Tasks woken since the executor last came round.
     woken: u32,
     /// Numbers operations' owners, so that a completion for a slot's former owner is recognised.
@@ -107,7 +108,7 @@ impl Ring {
                 bell: Bell::new(doorbell),
                 timers: Timers::default(),
                 dirty: Vec::new(),
-                parked: Vec::new(),
+                parked: VecDeque::new(),
                 woken: 0,
                 generation: 0,
                 spin,

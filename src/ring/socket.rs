@@ -640,7 +640,7 @@ impl Inner {
     /// Arms again the sockets that found no buffer, as many as there are free ones now.
     pub(super) fn sockets_unpark(&mut self) {
         for _ in 0..self.buffers.offered() {
-            let Some(index) = self.parked.pop() else { return };
+            let Some(index) = self.parked.pop_front() else { return };
             let Some(slot) = self.sockets.get_mut(index as usize) else { continue };
             if slot.recv == Recv::Parked && !slot.closing && !slot.detaching {
                 slot.recv = Recv::Off;
@@ -680,7 +680,7 @@ impl Inner {
                 // A socket that has enough is armed again when some of it was taken; the others when buffers come back.
                 if slot.received_bytes < SOCKET_RECEIVED_MAX && !slot.detaching {
                     slot.recv = Recv::Parked;
-                    self.parked.push(tag.slot);
+                    self.parked.push_back(tag.slot);
                 }
                 self.buffers.widen();
                 return;
