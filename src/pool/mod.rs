@@ -186,6 +186,11 @@ impl<B, W> Pool<B, W> {
         gone.into_iter().map(|idle: Idle<B>| idle.backend).collect()
     }
 
+    /// The first in line.
+    pub fn first_waiting(&self) -> Option<&W> {
+        self.waiting.front().map(|waiting| &waiting.waiter)
+    }
+
     /// Takes out the backend that has been idle longest.
     pub fn take_idle(&mut self) -> Option<B> {
         (!self.idle.is_empty()).then(|| self.idle.remove(0).backend)

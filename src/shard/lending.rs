@@ -182,6 +182,9 @@ impl Shard {
             shut_down: false,
         });
         self.node_counters(pool.node, |node| node.backends.add(1));
+        if self.too_early_for_the_next(&slot, &link) {
+            return self.retire(&slot, link);
+        }
         self.settle(&slot, |pool, now| pool.arrived(link, now));
     }
 }

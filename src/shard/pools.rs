@@ -70,10 +70,17 @@ impl DerefMut for Lease {
 }
 
 /// Somebody in line.
-#[derive(Default)]
 pub(super) struct Waiter {
+    /// When it logged in.
+    since: Moment,
     grant: RefCell<Option<Grant>>,
     waker: RefCell<Option<Waker>>,
+}
+
+impl Waiter {
+    fn of(since: Moment) -> Waiter {
+        Waiter { since, grant: RefCell::default(), waker: RefCell::default() }
+    }
 }
 
 enum Grant {
@@ -163,7 +170,8 @@ impl Shard {
                     ),
                 ));
             }
-            let place = Place { shard: self.clone(), slot: slot.clone(), waiter: Rc::default() };
+            let place =
+                Place { shard: self.clone(), slot: slot.clone(), waiter: Rc::new(Waiter::of(request.since)) };
             slot.pool.borrow_mut().wait(place.waiter.clone(), started);
             self.replenish(&slot);
             let granted = poll_fn(|context| {
@@ -425,7 +433,7 @@ impl Shard {
     }
 
     /// Closes a backend, and lets another one be opened where somebody waits.
-    fn retire(self: &Rc<Self>, slot: &Rc<Slot>, link: Box<Link>) {
+    pub(super) fn retire(self: &Rc<Self>, slot: &Rc<Slot>, link: Box<Link>) {
         self.close(link);
         self.give_credit(slot);
         self.replenish(slot);
@@ -617,9 +625,9 @@ impl Shard {
         link.opened < changed && changed <= since
     }
 
-    /// Whether somebody waits who must perhaps not get a backend that logged in before logins changed.
-    fn too_early_for_the_next(&self, slot: &Slot, link: &Link) -> bool {
-        self.logged_in_too_early(link, Moment(u64::MAX)) && slot.pool.borrow().counts().waiting > 0
+    /// Whether the first in line must not get this backend, because it logged in before logins changed.
+    pub(super) fn too_early_for_the_next(&self, slot: &Slot, link: &Link) -> bool {
+        slot.pool.borrow().first_waiting().is_some_and(|first| self.logged_in_too_early(link, first.since))
     }
 
     /// Closes the idle backends of a pool that this is true of.
