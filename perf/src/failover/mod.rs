@@ -66,7 +66,8 @@ pub fn run(arguments: Arguments) -> Result<()> {
             thread::sleep(lab.options.duration);
             let told = clients.stop()?;
             let note = phases(running.port).filter(|_| proxy.is_pgweir());
-            eprintln!("{case}, round {round}, {}: {told}{}", proxy.name, note.as_deref().unwrap_or_default());
+            let phases = note.as_deref().unwrap_or("no phases known");
+            eprintln!("{case}, round {round}, {}: {told}; {phases}", proxy.name);
             report.add(sample(&case, &proxy.name, round, &told, note));
         }
     }
@@ -99,8 +100,7 @@ fn sample(case: &str, proxy: &str, round: u32, told: &Told, note: Option<String>
 fn phases(port: u16) -> Option<String> {
     let mut console = Client::open(port, USER, CONSOLE).ok()?;
     let rows = console.query("SHOW FAILOVERS").ok()?;
-    let phases = rows.first()?.get(PHASES)?.clone()?;
-    Some(format!("; {phases}"))
+    rows.first()?.get(PHASES)?.clone()
 }
 
 const WRITE_STALL: &str = "write_stall_ms";
