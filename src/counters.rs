@@ -69,8 +69,52 @@ pub struct ShardCounters {
     pub cut: Counter,
     /// Statements lost with their backend of which nobody knows whether they took effect, so far.
     pub unknown: Counter,
+    /// By reason, in the order of [`Refusal::ALL`].
+    pub refusals: [RefusalCounters; Refusal::ALL.len()],
     /// By node id.
     pub nodes: Vec<NodeCounters>,
+}
+
+/// Why a standby did not do what it was asked, and the primary was asked instead.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// It would have written (25006).
+    Write,
+    /// What a standby has not, such as unlogged tables (0A000).
+    Unsupported,
+    /// The session's transactions are SERIALIZABLE (0A000). No property of the statement.
+    Serializable,
+    /// It would have numbered something new (XX000).
+    Number,
+    /// Recovery removed what was read, or waited for it (40001, 40P01). No property of the statement.
+    Recovery,
+}
+
+impl Refusal {
+    /// With the names that SHOW CORRECTIONS gives them.
+    pub const ALL: [(Refusal, &str); 5] = [
+        (Refusal::Write, "write"),
+        (Refusal::Unsupported, "unsupported"),
+        (Refusal::Serializable, "serializable"),
+        (Refusal::Number, "number"),
+        (Refusal::Recovery, "recovery"),
+    ];
+
+    /// Whether it would refuse another session's statement like this, too.
+    pub fn lasts(self) -> bool {
+        !matches!(self, Refusal::Serializable | Refusal::Recovery)
+    }
+}
+
+/// One shard's numbers of reads that a standby refused for one reason: so far, where nothing else is said.
+#[derive(Debug, Default)]
+pub struct RefusalCounters {
+    /// Sent again to the primary.
+    pub refused: Counter,
+    /// Sent to the primary at once, since one like it had been refused.
+    pub foreseen: Counter,
+    /// Fingerprints of such reads that are known now.
+    pub known: Counter,
 }
 
 /// One shard's numbers for one node.
@@ -109,6 +153,7 @@ impl ShardCounters {
             rerun: Counter::default(),
             cut: Counter::default(),
             unknown: Counter::default(),
+            refusals: Default::default(),
             nodes: (0..nodes).map(|_| NodeCounters::default()).collect(),
         }
     }

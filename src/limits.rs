@@ -14,6 +14,8 @@
 //!
 //! A session that moves bulk data cannot starve the others of receive buffers: see [`RECV_BUFFERS_LOW`].
 
+use std::time::Duration;
+
 /// Bytes in one receive buffer of the ring.
 pub const RECV_BUFFER_SIZE: usize = 32 * 1024;
 
@@ -73,6 +75,12 @@ pub const CONNECTS_MAX: usize = 8;
 
 /// Answers to startup parameters that a shard keeps, so that the next login like it needs no backend.
 pub const LOGINS_KEPT_MAX: usize = 10_000;
+
+/// Fingerprints that a shard keeps, for each database, of reads that a standby refused: 40 kB.
+pub const CORRECTIONS_MAX: usize = 1_024;
+
+/// How long such a fingerprint is kept: what was a write may have become a read without pgweir having seen it.
+pub const CORRECTION_AGE_MAX: Duration = Duration::from_secs(3600);
 
 /// Messages that wait in one queue between two threads.
 pub const QUEUE_MAX: usize = 16 * 1024;

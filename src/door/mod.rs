@@ -11,7 +11,7 @@ use crate::auth::node::SaltedKeys;
 use crate::auth::scram::{Keys, Verifier};
 use crate::auth::{Mock, Secret, hba};
 use crate::config::Config;
-use crate::counters::{Latencies, Process, ShardCounters};
+use crate::counters::{Latencies, Process, Refusal, ShardCounters};
 use crate::limits::QUEUE_MAX;
 use crate::topology::{Epoch, Moment, NodeId, Topology};
 
@@ -113,8 +113,10 @@ pub enum ToShard {
         /// Bytes of the query.
         query: usize,
     },
-    /// Functions of this database may have changed.
+    /// Functions and views of this database may have changed.
     Defined { database: Box<str> },
+    /// A standby refused a text with this fingerprint.
+    Corrected { database: Arc<str>, fingerprint: u64, refusal: Refusal },
     /// Idle backends of this database are in somebody's way.
     Vacate { database: Box<str> },
     /// Logins turn out otherwise since this moment.

@@ -26,6 +26,7 @@ pub struct Statement {
     accepted: Cell<bool>,
     dialect: Dialect,
     calls: OnceCell<Rc<Calls>>,
+    fingerprint: OnceCell<u64>,
 }
 
 impl Statement {
@@ -52,6 +53,11 @@ impl Statement {
     /// The functions it calls that we do not know.
     pub fn calls(&self) -> &Rc<Calls> {
         self.calls.get_or_init(|| Rc::new(sql::calls(self.query(), self.dialect)))
+    }
+
+    /// What it has in common with those that differ in their constants only.
+    pub fn fingerprint(&self) -> u64 {
+        *self.fingerprint.get_or_init(|| sql::fingerprint(self.query(), self.dialect))
     }
 
     /// Whether a server has accepted it once, for this database and user.
@@ -128,6 +134,7 @@ impl StatementCache {
             accepted: Cell::new(false),
             dialect,
             calls: OnceCell::new(),
+            fingerprint: OnceCell::new(),
         });
         if usual {
             if self.statements.len() >= self.sweep_at.max(SWEEP_MIN) {

@@ -2,6 +2,7 @@
 //! arrived in, what answers our own messages is cut out.
 
 use crate::backend::{NotDone, Saying, StatementId, Verdict};
+use crate::counters::Refusal;
 use crate::limits::FRAME_HOLD_MAX;
 use crate::ring::Chunk;
 use crate::session::{Bound, Forgotten, Order};
@@ -507,9 +508,14 @@ impl Relay {
                 }
             }
         }
-        let refused_by_standby =
-            self.on_replica && error.sqlstate().is_some_and(|sqlstate| STANDBY_REFUSES.contains(&sqlstate));
-        self.again = refused_by_standby || outdated_plan;
+        let refusal = match error.sqlstate() {
+            Some(sqlstate) if self.on_replica && !outdated_plan => refusal(sqlstate, error),
+            _ => None,
+        };
+        if let Some(refusal) = refusal {
+            self.refused_by_standby(refusal);
+        }
+        self.again = refusal.is_some() || outdated_plan;
         self.tries += u32::from(self.again);
         self.again
     }
@@ -527,15 +533,25 @@ fn streamed(tag: u8) -> bool {
     matches!(tag, b'D' | b'd' | b'T' | b't' | b'N' | b'V')
 }
 
-/// What a standby says where the primary may do better: it is read-only; it has no unlogged tables; it numbers no new
-/// objects; what it read was removed by recovery, or recovery waited for what it held (PostgreSQL manual 27.4).
-const STANDBY_REFUSES: [Sqlstate; 5] = [
-    Sqlstate::READ_ONLY_TRANSACTION,
-    Sqlstate::FEATURE_NOT_SUPPORTED,
-    Sqlstate::INTERNAL_ERROR,
-    Sqlstate::SERIALIZATION_FAILURE,
-    Sqlstate::DEADLOCK_DETECTED,
-];
+/// What a standby says where the primary may do better: it is read-only; it has no unlogged tables and no SERIALIZABLE; it
+/// numbers no new objects; what it read was removed by recovery, or recovery waited for what it held (PostgreSQL manual
+/// 27.4).
+fn refusal(sqlstate: Sqlstate, error: ErrorFields<'_>) -> Option<Refusal> {
+    match sqlstate {
+        Sqlstate::READ_ONLY_TRANSACTION => Some(Refusal::Write),
+        // Told apart by where the server says it (`predicate.c`), since words are translated.
+        Sqlstate::FEATURE_NOT_SUPPORTED
+            if error.field(b'R') == Some(b"GetSerializableTransactionSnapshot") =>
+        {
+            Some(Refusal::Serializable)
+        }
+        Sqlstate::FEATURE_NOT_SUPPORTED => Some(Refusal::Unsupported),
+        Sqlstate::INTERNAL_ERROR => Some(Refusal::Number),
+        Sqlstate::SERIALIZATION_FAILURE | Sqlstate::DEADLOCK_DETECTED => Some(Refusal::Recovery),
+        _ => None,
+    }
+}
+
 /// The parameter that says which kind of node answers.
 const IN_HOT_STANDBY: &[u8] = b"in_hot_standby";
 /// Longest message of a server that has to be seen whole (bytes): errors carry the statement's text.

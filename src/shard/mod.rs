@@ -28,6 +28,7 @@ mod cancel;
 mod cleanup;
 mod common;
 mod console;
+mod corrections;
 mod downstream;
 mod functions;
 mod holding;
@@ -73,6 +74,7 @@ use crate::wire::Sqlstate;
 use crate::wire::backend::Report;
 
 use self::common::Common;
+use self::corrections::Corrections;
 use self::holding::Holding;
 use self::notifications::{Hub, HubKey};
 use self::observing::Observing;
@@ -170,6 +172,8 @@ struct Shard {
     /// By node, the one asked for last: looked at first, since most shards serve few databases and users.
     pools_recent: RefCell<Vec<Option<Rc<Slot>>>>,
     tenants: Tenants,
+    /// By database: what a standby refused.
+    corrections: RefCell<FxHashMap<Arc<str>, Corrections>>,
     /// Room for frames to be collected in, so that no session keeps any and none allocates for every request.
     spare_batches: RefCell<Vec<Batch>>,
     /// How often sessions were pinned so far, in the order of [`Pins::ALL`].
@@ -225,6 +229,7 @@ impl Shard {
             pools: RefCell::default(),
             pools_recent: RefCell::default(),
             tenants: Tenants::new(id),
+            corrections: RefCell::default(),
             spare_batches: RefCell::default(),
             pin_counts: Default::default(),
             settings: Common::default(),
@@ -408,6 +413,9 @@ async fn inbox(shard: Rc<Shard>) {
                 ToShard::Vacate { database } => shard.vacate(&database),
                 ToShard::LoginsChanged { at } => shard.logins_changed(at),
                 ToShard::Defined { database } => shard.defined_elsewhere(&database),
+                ToShard::Corrected { database, fingerprint, refusal } => {
+                    shard.corrected(&database, fingerprint, refusal);
+                }
                 ToShard::Wanted { pool, by, held } => shard.wanted(&pool, by, held),
                 ToShard::Lent { pool, lent } => shard.borrowed(&pool, *lent),
                 ToShard::Drain => shard.drain(),

@@ -85,6 +85,7 @@ impl Relay {
             told: _,
             again,
             tries: _,
+            foreseen: _,
             on_replica: _,
             moving,
             restoring,

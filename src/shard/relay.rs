@@ -11,6 +11,7 @@
 //!
 //! The two directions are in rooms of their own: [`super::upstream`] from the client, [`super::downstream`] to it.
 
+use std::cell::Cell;
 use std::future::poll_fn;
 use std::rc::Rc;
 use std::task::Poll;
@@ -18,6 +19,7 @@ use std::time::Instant;
 
 use crate::backend::Parameters;
 use crate::config::{Causal, PoolMode};
+use crate::counters::Refusal;
 use crate::ring::{Chunk, Socket};
 use crate::route::Access;
 use crate::session::{Order, Pins, Session, Want};
@@ -83,6 +85,8 @@ pub(super) struct Relay {
     pub(super) again: bool,
     /// How often they were sent again.
     pub(super) tries: u32,
+    /// Why the collected frames, although reads, go to the primary.
+    pub(super) foreseen: Cell<Option<Refusal>>,
     /// True exactly when the lease is of a node that takes no writes.
     pub(super) on_replica: bool,
     /// True exactly when the open pipeline is being taken from a replica to the primary.
@@ -172,6 +176,7 @@ impl Relay {
             told: true,
             again: false,
             tries: 0,
+            foreseen: Cell::new(None),
             on_replica: false,
             moving: false,
             restoring: false,
@@ -377,11 +382,13 @@ impl Relay {
 
     /// What the collected frames ask for.
     fn request(&self, want: Want) -> Request<'_> {
+        self.foreseen.take();
         let access = match want {
             // A session that keeps its backend keeps one that can do everything.
             _ if self.mode == PoolMode::Session || !self.session.pins().is_empty() => Access::Write,
             Want::Write => Access::Write,
             Want::Read if !self.session.reads_anywhere() => Access::Write,
+            Want::Read if self.foresees() => Access::Write,
             Want::Nothing | Want::Any => Access::Any,
             Want::Read => Access::Read {
                 floor: match self.shard.policy.borrow().config.route.causal {
@@ -405,7 +412,18 @@ impl Relay {
         }
     }
 
+    /// Whether a standby would refuse the collected frames, going by what it refused before.
+    fn foresees(&self) -> bool {
+        self.foreseen.set(self.known_refusal());
+        self.foreseen.get().is_some()
+    }
+
     fn acquired(&mut self, link: Lease, access: Access) {
+        if let Some(refusal) = self.foreseen.take() {
+            self.shard.counters().refusals[refusal as usize].foreseen.add(1);
+            // It may be none: then it must not be run twice, and the session must see what it wrote.
+            self.batch_want = Want::Write;
+        }
         if matches!(access, Access::Read { .. }) {
             self.prefer = Some(link.key.node);
         }

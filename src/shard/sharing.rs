@@ -18,7 +18,7 @@ use super::tenants::Tenant;
 use super::{Shard, lending};
 
 impl Shard {
-    fn tell_others(&self, message: impl Fn() -> ToShard) {
+    pub(super) fn tell_others(&self, message: impl Fn() -> ToShard) {
         for (index, door) in self.shared.shards.iter().enumerate() {
             if index != self.id.index() {
                 let _ = door.send(message());
@@ -47,7 +47,7 @@ impl Shard {
         tenant.statements.borrow_mut().intern(&parse, Dialect::default()).accepted();
     }
 
-    /// Functions of this database may have changed.
+    /// Functions and views of this database may have changed.
     pub(super) fn defined(&self, database: &str) {
         self.defined_elsewhere(database);
         self.tell_others(|| ToShard::Defined { database: database.into() });
@@ -56,6 +56,7 @@ impl Shard {
     /// The same, seen by another shard.
     pub(super) fn defined_elsewhere(&self, database: &str) {
         self.tenants.forget_functions(database);
+        self.forget_corrections(database);
     }
 
     /// A statement is about to be sent that a server refuses while anybody is connected to this database.

@@ -22,6 +22,7 @@
 //! | `calls` | which functions it calls that we do not know |
 //! | `body` | what the source of such a function may leave behind |
 //! | `prepared` | which prepared statements it names, and where |
+//! | `fingerprint` | what texts have in common that differ in their constants |
 //! | `encoding` | client encodings in which a byte below 0x80 is not always a character of its own |
 //!
 //! What cannot be seen lexically, and is therefore left to others: temporary tables (the caller pins a
@@ -37,6 +38,7 @@ mod changes;
 mod classify;
 mod effects;
 mod encoding;
+mod fingerprint;
 mod functions;
 mod keyword;
 mod lexer;
@@ -54,6 +56,7 @@ pub use changes::{Change, Name, changes};
 pub use classify::classify;
 pub use effects::Effects;
 pub use encoding::ascii_safe;
+pub use fingerprint::fingerprint;
 pub use prepared::{Mention, Verb, mentions};
 
 /// How this session's SQL must be read. Both values can change with every `ParameterStatus`; the server reads

@@ -392,6 +392,90 @@ fn what_hides_behind_a_view_an_operator_or_a_cast_still_works() {
 }
 
 #[test]
+fn what_a_standby_refused_once_goes_to_the_primary_at_once_until_something_is_defined() {
+    let cluster = shared();
+    let database = here(cluster);
+    let proxy = with_replicas(proxy(cluster));
+    let mut client = proxy.client(database.name());
+    client.query("CREATE SEQUENCE s; CREATE VIEW counting AS SELECT nextval('s') AS n");
+    cluster.settle();
+    let counts = || {
+        let shown = proxy.admin("SHOW CORRECTIONS");
+        ["refused", "foreseen", "known"]
+            .map(|column| shown.lookup("reason", "write", column).parse::<u64>().expect("a number"))
+    };
+    // Sessions that have written nothing, so that no floor of their own keeps them from the replicas.
+    let fresh = || proxy.client(database.name());
+    fresh().query("SELECT n FROM counting WHERE n > 0");
+    assert_eq!(counts(), [1, 0, 1]);
+    fresh().query("select N from counting /* again */ where n > 1000 - 999");
+    assert_eq!(counts(), [2, 0, 2]);
+    for (count, text) in
+        ["SELECT n FROM counting WHERE n > -1", "select n\nfrom COUNTING where n > 7"].iter().enumerate()
+    {
+        // A sign is no part of a constant.
+        let expected = if count == 0 { [3, 0, 3] } else { [3, 1, 3] };
+        fresh().query(text);
+        assert_eq!(counts(), expected, "{text}");
+    }
+    fresh().prepared("SELECT n FROM counting WHERE n > $1", &[Some("0")]).expect("the primary counts");
+    let [refused, foreseen, known] = counts();
+    assert!(refused == 3 && foreseen > 1 && known == 3, "{:?}", counts());
+    // What does not write stays with the replicas, also beside what is known.
+    assert_ne!(fresh().value(READ), "node1");
+    client.query("CREATE OR REPLACE VIEW counting AS SELECT 5::bigint AS n");
+    eventually(|| counts() == [3, foreseen, 0], "nothing is known any more");
+    cluster.settle();
+    let before = Counts::of(&proxy);
+    fresh().query("SELECT n FROM counting WHERE n > 0");
+    let after = Counts::of(&proxy);
+    assert_eq!(after.reads[1..].iter().sum::<u64>(), before.reads[1..].iter().sum::<u64>() + 1);
+    assert_eq!(counts(), [3, foreseen, 0]);
+}
+
+#[test]
+fn what_one_shard_learns_of_standbys_the_others_know() {
+    let cluster = shared();
+    let database = here(cluster);
+    let proxy = with_replicas(proxy(cluster).set("shards.count", 3));
+    proxy.client(database.name()).query("CREATE UNLOGGED TABLE unlogged AS SELECT 1 AS i");
+    cluster.settle();
+    let counts = || {
+        let shown = proxy.admin("SHOW CORRECTIONS");
+        ["refused", "foreseen", "known"]
+            .map(|column| shown.lookup("reason", "unsupported", column).parse::<u64>().expect("a number"))
+    };
+    proxy.client(database.name()).query("SELECT count(*) FROM unlogged");
+    eventually(|| counts() == [1, 0, 3], "all shards know");
+    for _ in 0..20 {
+        proxy.client(database.name()).query("SELECT count(*) FROM unlogged");
+    }
+    assert_eq!(counts(), [1, 20, 3]);
+}
+
+#[test]
+fn what_a_standby_refuses_a_serializable_session_is_no_write_for_others() {
+    let cluster = shared();
+    let database = here(cluster);
+    let proxy = with_replicas(proxy(cluster));
+    let name = database.name();
+    let isolation = |level: &str| {
+        let text = format!("ALTER DATABASE \"{name}\" SET default_transaction_isolation = '{level}'");
+        proxy.client(name).query(&text);
+        cluster.settle();
+    };
+    isolation("serializable");
+    for _ in 0..2 {
+        assert_eq!(proxy.client(name).value(READ), "node1");
+    }
+    let shown = proxy.admin("SHOW CORRECTIONS");
+    assert_eq!(shown.lookup("reason", "serializable", "refused"), "2");
+    assert_eq!((shown.sum("refused"), shown.sum("foreseen"), shown.sum("known")), (2, 0, 0));
+    isolation("read committed");
+    assert_ne!(proxy.client(name).value(READ), "node1");
+}
+
+#[test]
 fn a_session_pinned_on_a_replica_can_still_write() {
     let cluster = shared();
     let database = here(cluster);

@@ -63,6 +63,7 @@ impl Control {
     async fn table(&self, table: Table) -> Answer {
         let counters = &self.shared.counters;
         match table {
+            Table::Corrections => tables::corrections(counters),
             Table::Failovers => {
                 let cluster = self.cluster.borrow();
                 let now = self.now();

@@ -36,6 +36,7 @@ pub(super) enum Request {
 /// What can be shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Table {
+    Corrections,
     Failovers,
     Help,
     Listeners,
@@ -53,7 +54,7 @@ pub(super) enum Table {
 
 impl Table {
     /// By the names that SHOW takes, with what each shows.
-    pub const ALL: [(&str, Table, &str); 13] = [
+    pub const ALL: [(&str, Table, &str); 14] = [
         ("HELP", Table::Help, "this list"),
         (
             "FAILOVERS",
@@ -77,6 +78,11 @@ impl Table {
             "LISTENERS",
             Table::Listeners,
             "each session that listens without keeping a backend: to what, since when",
+        ),
+        (
+            "CORRECTIONS",
+            Table::Corrections,
+            "by reason: reads that a standby refused and the primary did, and those sent there at once since then",
         ),
         ("SHARDS", Table::Shards, "each shard: clients, queries, backends, and which picture it routes by"),
         ("STATS", Table::Stats, "totals, and rates and percentiles (µs) of the last minute"),

@@ -11,7 +11,7 @@ use crate::control::cluster::Cluster;
 use crate::control::gather::Gathered;
 use crate::control::member::Member;
 use crate::control::probe::Follower;
-use crate::counters::{Counter, NodeCounters, ShardCounters};
+use crate::counters::{Counter, NodeCounters, Refusal, RefusalCounters, ShardCounters};
 use crate::door::{Answer, PoolKey, PoolSnapshot};
 use crate::topology::{NodeId, NodeState};
 
@@ -222,6 +222,20 @@ pub(super) fn pin_stats(gathered: &Gathered) -> Answer {
         vec![Some(reason.to_owned()), Some(now.to_string()), Some(total.to_string())]
     });
     show(&["reason", "sessions", "total"], rows.collect())
+}
+
+/// SHOW CORRECTIONS: by reason, the reads that a standby refused, and those that were spared it, since the start.
+pub(super) fn corrections(counters: &[ShardCounters]) -> Answer {
+    let rows = Refusal::ALL.iter().map(|(refusal, name)| {
+        let sum = |counter: fn(&RefusalCounters) -> &Counter| {
+            let counts = counters.iter().map(|shard| counter(&shard.refusals[*refusal as usize]).read());
+            Some(counts.sum::<u64>().to_string())
+        };
+        let refused = sum(|counters| &counters.refused);
+        let foreseen = sum(|counters| &counters.foreseen);
+        vec![Some((*name).to_owned()), refused, foreseen, sum(|counters| &counters.known)]
+    });
+    show(&["reason", "refused", "foreseen", "known"], rows.collect())
 }
 
 /// SHOW SHARDS: the one view that is not summed.

@@ -189,6 +189,21 @@ fn each_shard_has_a_row_and_a_silent_one_says_so() {
 }
 
 #[test]
+fn corrections_are_summed_by_reason() {
+    let counters = counters();
+    let write = |shard: usize| &counters[shard].refusals[Refusal::Write as usize];
+    write(0).refused.add(2);
+    write(1).refused.add(3);
+    write(1).foreseen.add(40);
+    write(0).known.set(1);
+    counters[1].refusals[Refusal::Recovery as usize].refused.add(7);
+    assert_eq!(
+        rows(&corrections(&counters)),
+        ["write|5|40|1", "unsupported|0|0|0", "serializable|0|0|0", "number|0|0|0", "recovery|7|0|0"]
+    );
+}
+
+#[test]
 fn help_lists_every_table() {
     let help = rows(&help());
     for (name, ..) in Table::ALL {
