@@ -39,7 +39,7 @@
 //! | [`backend`] | one connection to one node | wire, auth, limits, counters |
 //! | [`pool`] | the backends of one shard for a (node, database, user), and who waits | |
 //! | [`shard`] | one core: joins all of the above to the ring | everything above |
-//! | [`control`] | keeps the picture true, answers the operator | config, topology, door, rung, wire, auth, counters |
+//! | [`control`] | keeps the picture true, answers the operator | config, topology, door, rung, wire, auth, counters, limits |
 //! | [`boot`] | builds both planes from a checked configuration, ends them in order | everything |
 //! | [`demo`] | real servers on the spot, for `pgweir demo` and for the tests | boot, config |
 

@@ -1,5 +1,5 @@
 //! Where a text names statements that were prepared: PREPARE, EXECUTE and DEALLOCATE in SQL share their names with the
-//! protocol's statements.
+//! protocol's statements. `pg_prepared_statements` shows both.
 
 use std::ops::Range;
 
@@ -43,7 +43,7 @@ pub fn mentions(text: &[u8], dialect: Dialect) -> Vec<Mention<'_>> {
     let mut bounds = Bounds::default();
     let mut first = Token::NOTHING;
     let mut before = Token::NOTHING;
-    // The last three tokens before a qualified name: FROM, its schema, a dot.
+    // What stands before `before`: ahead of a qualified name and its dot, FROM and the schema.
     let mut earlier = [Token::NOTHING; 2];
     let mut begins = true;
     loop {

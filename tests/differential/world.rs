@@ -152,7 +152,7 @@ pub const STAGES: [Stage; 6] = [
 ];
 
 /// How many shards each pgweir has.
-pub const SHARDS: usize = 2;
+const SHARDS: usize = 2;
 
 /// How many sessions a play has at most.
 pub const SESSIONS_MAX: usize = 4;
